@@ -1,0 +1,3 @@
+"""Config-first backtesting on real order books, around hftbacktest."""
+
+__version__ = "0.1.0"

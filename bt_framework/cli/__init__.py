@@ -1,0 +1,1 @@
+"""The `bt` command, one file per sub-command."""

@@ -1,0 +1,1 @@
+"""From YAML to validated dataclasses: the only package that sees a DictConfig."""

@@ -1,0 +1,1 @@
+"""From raw files to engine-ready events: sources, ordering, doctor, store."""

@@ -1,0 +1,96 @@
+"""The contract of a data source: it names feeds, and each feed streams one instrument's events."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes or rows done, total); total is 0 where it is not known."""
+
+
+@dataclass
+class FeedReport:
+    """What a feed found while it streamed: filled in by the feed, kept in the store's manifest.
+
+    Attributes
+    ----------
+    symbol : str
+        As the data says it; empty until known.
+    rows_read : int
+        Input lines or records.
+    dropped : dict of str to int
+        Rows that became no event, by reason (``"malformed"``, ``"not MARKET trade"``, ...).
+    gaps : int
+        Breaks in the venue's sequence numbers.
+    missing_updates : int
+        Sequence numbers that the breaks skipped.
+    first_problem : str
+        Where the first dropped or broken row was, for people.
+    notes : dict
+        Anything else worth keeping, such as the clock correction.
+    """
+
+    symbol: str = ""
+    rows_read: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    gaps: int = 0
+    missing_updates: int = 0
+    first_problem: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+class Feed(ABC):
+    """One instrument's events.
+
+    Attributes
+    ----------
+    symbol : str
+        The symbol the user asked for, or empty to take the one in the data.
+    files : tuple of Path
+        Input files in time order; empty for generated data.
+    tick_size, lot_size : float or None
+        From the configuration; None to take them from the catalogue or to infer them.
+    ordered : bool
+        True if chunks already carry EXCH and LOCAL flags in the engine's order. If False, chunks hold raw rows in
+        order of arrival with the kind and side in ``ev`` only, and the store corrects clocks and orders them.
+    clock_correction : bool
+        For raw rows: shift ``local_ts`` so that no feed latency is negative (as hftbacktest's converter does).
+    base_latency_ns : int
+        Added to the shift.
+    """
+
+    symbol: str = ""
+    files: tuple[Path, ...] = ()
+    tick_size: float | None = None
+    lot_size: float | None = None
+    ordered: bool = False
+    clock_correction: bool = True
+    base_latency_ns: int = 0
+
+    @abstractmethod
+    def identity(self) -> Mapping[str, Any]:
+        """Everything but file contents that decides the events: reader, its version, options. JSON types only."""
+
+    @abstractmethod
+    def chunks(self, report: FeedReport, progress: Progress) -> Iterator[np.ndarray]:
+        """Yield EVENT arrays of bounded size; each may be overwritten once the next is asked for.
+
+        Raises
+        ------
+        DataError
+            If the input cannot be used. The message names file and line.
+        """
+
+
+class DataSource(ABC):
+    """A data source plugin: what the ``data`` group builds."""
+
+    @abstractmethod
+    def feeds(self) -> Sequence[Feed]:
+        """One feed per instrument, in the order that strategies see them."""

@@ -1,0 +1,1 @@
+"""The compiled loop around hftbacktest: the only package that imports it."""

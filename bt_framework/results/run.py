@@ -1,0 +1,120 @@
+"""What the life-cycle hooks are given: the run, one slice of it, its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class Status(StrEnum):
+    """Status of a run. ``lost`` is never written: it is a run still marked running whose process is gone."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    LOST = "lost"
+
+
+TABLES = ("signals", "orders", "fills", "refusals", "equity")
+"""The tables of a run, each of the record in `bt_framework.records`."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run is: equal identities have equal result hashes. Each hash is a SHA-256 in hexadecimal."""
+
+    config_hash: str
+    data_hash: str
+    code_hash: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """What the loop knows of an instrument. ``tick_size`` in quote currency, ``lot_size`` in base units."""
+
+    symbol: str
+    tick_size: float
+    lot_size: float
+    contract_size: float = 1.0
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """One run, as it is before its first slice.
+
+    Attributes
+    ----------
+    config : mapping
+        The resolved composition as plain dicts, lists and scalars, without secrets.
+    start_ts, end_ts : int
+        Simulated interval, ns UTC.
+    events : int
+        Feed events in the interval, all instruments together.
+    rules : tuple of str
+        Names of the risk rules in chain order; ``rule`` of a refusal is an index into it.
+    data_grade : mapping
+        The doctor's findings: ``{"grade": "ok" | "warn", "findings": [...], "line": "one line for people"}``.
+    """
+
+    run_id: str
+    run_dir: Path
+    strategy: str
+    config: Mapping[str, Any]
+    identity: Identity
+    instruments: tuple[Instrument, ...]
+    rules: tuple[str, ...]
+    start_ts: int
+    end_ts: int
+    events: int
+    capital: float
+    equity_interval_ns: int
+    started_at_ns: int
+    jit: str
+    versions: Mapping[str, str]
+    data_grade: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SliceBatch:
+    """What one slice produced.
+
+    Attributes
+    ----------
+    tables : mapping of str to array
+        For each of `TABLES` a record array of shape (n_rows,), a view that is reused by the next slice.
+    local_ts : int
+        Simulated time at the end of the slice, ns UTC.
+    events : int
+        Feed events up to `local_ts`, estimated from the time passed.
+    wall_s : float
+        Wall time since the first slice started.
+    metrics : mapping
+        Metrics so far, see `bt_framework.results.metrics`.
+    """
+
+    tables: Mapping[str, np.ndarray]
+    local_ts: int
+    events: int
+    wall_s: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended."""
+
+    status: Status
+    local_ts: int
+    result_hash: str
+    counts: Mapping[str, int]
+    metrics: Mapping[str, float]
+    timings: Mapping[str, float] = field(default_factory=dict)
+    error: str = ""
+    events: int = 0

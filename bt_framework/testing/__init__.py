@@ -1,0 +1,1 @@
+"""Contract suites and small feeds for plugin authors."""
