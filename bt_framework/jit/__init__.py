@@ -1,6 +1,6 @@
-"""The door to numba: kernels, and a cache keyed by content."""
+"""The door to numba: kernels, and a cache of compiled code keyed by content."""
 
-from bt_framework.jit._cache import cached_kernel
+from bt_framework.jit._cache import cache_root, cached_kernel, kernel_key
 from bt_framework.jit._kernel import kernel
 
-__all__ = ["cached_kernel", "kernel"]
+__all__ = ["cache_root", "cached_kernel", "kernel", "kernel_key"]

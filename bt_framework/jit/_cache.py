@@ -1,0 +1,81 @@
+"""Compiled code on disk, keyed by content."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numba import config as numba_config
+from numba import njit
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from platformdirs import user_cache_path
+
+from bt_framework.jit._sources import environment_hash, source_hash
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def cache_root() -> Path:
+    """Folder of compiled code: ``$BT_CACHE_DIR/jit``, by default in the user's cache folder."""
+    root = os.environ.get("BT_CACHE_DIR")
+    return (Path(root) if root else user_cache_path("bt", appauthor=False)) / "jit"
+
+
+def kernel_key(paths: list[Path]) -> str:
+    """Key under which code compiled from `paths` is kept: a hash of all that decides it."""
+    import hashlib
+
+    return hashlib.sha256(f"{environment_hash()}\n{source_hash(paths)}".encode()).hexdigest()
+
+
+class _ContentLocator(_CacheLocator):  # type: ignore[misc]
+    """Keeps a function's code under the content key of its file; the key is the stamp, so mtimes do not matter."""
+
+    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        self._py_file = py_file
+        self._line = py_func.__code__.co_firstlineno
+        self._key = kernel_key([Path(py_file)])
+
+    def get_cache_path(self) -> str:
+        return str(cache_root() / self._key[:32])
+
+    def get_source_stamp(self) -> str:
+        return self._key
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _ContentLocator | None:
+        locator = cls(py_func, py_file)
+        try:
+            locator.ensure_cache_path()
+        except OSError:
+            return None
+        return locator
+
+
+class _ContentCacheImpl(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = (_ContentLocator,)
+
+
+class _ContentCache(FunctionCache):  # type: ignore[misc]
+    _impl_class = _ContentCacheImpl
+
+
+def cached_kernel(function: F) -> F:
+    """Compile `function` as `kernel` does, and keep the machine code on disk.
+
+    The code is found again only if the sources of `function`, of everything local that its file imports, and the
+    versions of Python, numba, llvmlite, numpy and hftbacktest are the same (see `kernel_key`). Where the cache
+    folder cannot be written, the function is compiled in each process.
+    """
+    dispatcher = njit(nogil=True)(function)
+    if not numba_config.DISABLE_JIT:
+        try:
+            dispatcher._cache = _ContentCache(function)
+        except RuntimeError:  # numba: "no locator available", the folder is read-only
+            pass
+    return dispatcher  # type: ignore[no-any-return]

@@ -1,0 +1,118 @@
+"""Which source files decide what a kernel compiles to, and their content hash.
+
+numba looks only at the file of the function that it caches; a callee edited in another file would go unnoticed.
+Here the files are found by following imports, from the kernel's own file, through everything that is neither the
+standard library nor one of the libraries that are identified by their versions.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+BY_VERSION = frozenset({"numba", "llvmlite", "numpy", "hftbacktest", "scipy", "pandas", "pyarrow", "statsmodels"})
+"""Libraries that enter the hash by version instead of by content."""
+
+_KEY_VERSIONS = ("numba", "llvmlite", "numpy", "hftbacktest")
+
+
+@lru_cache(maxsize=1)
+def environment_hash() -> str:
+    """SHA-256 over the versions and the processor that compiled code depends on."""
+    import llvmlite.binding as llvm
+
+    facts = [f"{name}=={importlib.metadata.version(name)}" for name in _KEY_VERSIONS]
+    facts += [platform.python_implementation(), platform.python_version(), platform.machine(), sys.platform]
+    facts += [llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def source_hash(paths: list[Path]) -> str:
+    """SHA-256 over the content of `paths` and of every local file that they import, directly or not."""
+    digest = hashlib.sha256()
+    for path in source_files(paths):
+        digest.update(_read(str(path), *_stamp(path))[0])
+    return digest.hexdigest()
+
+
+def source_files(paths: list[Path]) -> list[Path]:
+    """`paths` and the local source files that they import, directly or not, sorted by path."""
+    found: set[Path] = set()
+    todo = [path.resolve() for path in paths]
+    while todo:
+        path = todo.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for module in _read(str(path), *_stamp(path))[1]:
+            todo.extend(_module_files(module))
+    return sorted(found)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_mtime_ns, stat.st_size
+
+
+@lru_cache(maxsize=4096)
+def _read(path: str, mtime_ns: int, size: int) -> tuple[bytes, tuple[str, ...]]:
+    """Hash of a source file's content, and the modules that it may import; memoised while the file is untouched."""
+    content = Path(path).read_bytes()
+    package = _package_of(Path(path))
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parent = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parent, base] if base else parent)
+            modules.add(base)
+            modules.update(f"{base}.{alias.name}" for alias in node.names)
+    return hashlib.sha256(content).digest(), tuple(sorted(m for m in modules if m and not _is_foreign(m)))
+
+
+def _is_foreign(module: str) -> bool:
+    top = module.partition(".")[0]
+    return top in sys.stdlib_module_names or top in BY_VERSION
+
+
+def _package_of(path: Path) -> str:
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) == str(path):
+            return str(getattr(module, "__package__", "") or name.rpartition(".")[0])
+    parts: list[str] = []
+    folder = path.parent
+    while (folder / "__init__.py").exists():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(parts)
+
+
+@lru_cache(maxsize=4096)
+def _module_files(module: str) -> tuple[Path, ...]:
+    """Source files of `module` and of the packages above it; empty if it is no module or not Python source."""
+    files = []
+    parts = module.split(".")
+    for depth in range(1, len(parts) + 1):
+        name = ".".join(parts[:depth])
+        loaded = sys.modules.get(name)
+        origin = getattr(loaded, "__file__", None)
+        if origin is None:
+            try:
+                spec = importlib.util.find_spec(name)
+            except (ImportError, AttributeError, ValueError):
+                break
+            if spec is None:
+                break
+            origin = spec.origin
+        if origin and origin.endswith(".py"):
+            files.append(Path(origin).resolve())
+    return tuple(files)
