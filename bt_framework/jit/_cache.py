@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,9 +26,13 @@ def cache_root() -> Path:
 
 def kernel_key(paths: list[Path]) -> str:
     """Key under which code compiled from `paths` is kept: a hash of all that decides it."""
-    import hashlib
-
     return hashlib.sha256(f"{environment_hash()}\n{source_hash(paths)}".encode()).hexdigest()
+
+
+def has_machine_code(function: Callable[..., Any], path: Path) -> bool:
+    """Whether machine code of a `cached_kernel` in the file `path` is on disk."""
+    folder = cache_root() / kernel_key([path])[:32]
+    return any(folder.glob(f"*{function.__name__}*.nbc"))
 
 
 class _ContentLocator(_CacheLocator):  # type: ignore[misc]

@@ -1,0 +1,265 @@
+"""From approved intents to the engine, and from the engine's order updates to our books and logs.
+
+Working orders are kept in one array in order of submission, so that everything is logged in an order that does not
+depend on the engine's hash maps.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import IntEnum
+
+from numba import carray
+
+from bt_framework.engine import _native
+from bt_framework.engine._ledger import book_fill, fill_fee
+from bt_framework.engine._native import ORDER_VIEW, _as_pointer
+from bt_framework.engine._state import MAX_OPEN_ORDERS
+from bt_framework.jit import kernel
+from bt_framework.records import IntentKind, OrderEvent, OrderType, RefusalReason
+
+
+class Fault(IntEnum):
+    """Why the loop stopped with an error; engine codes are positive and kept as they are."""
+
+    ORDER_LOST = -1
+    FILL_WITHOUT_PRICE = -2
+
+
+_NEW, _CANCEL, _MODIFY = int(IntentKind.NEW), int(IntentKind.CANCEL), int(IntentKind.MODIFY)
+_MARKET = int(OrderType.MARKET)
+_ORDER_LOST, _FILL_WITHOUT_PRICE = int(Fault.ORDER_LOST), int(Fault.FILL_WITHOUT_PRICE)
+
+_SUBMITTED, _ACCEPTED = int(OrderEvent.SUBMITTED), int(OrderEvent.ACCEPTED)
+_PARTIALLY_FILLED, _FILLED = int(OrderEvent.PARTIALLY_FILLED), int(OrderEvent.FILLED)
+_CANCEL_REQUESTED, _CANCELLED = int(OrderEvent.CANCEL_REQUESTED), int(OrderEvent.CANCELLED)
+_MODIFY_REQUESTED, _MODIFIED = int(OrderEvent.MODIFY_REQUESTED), int(OrderEvent.MODIFIED)
+_EXPIRED, _REJECTED = int(OrderEvent.EXPIRED), int(OrderEvent.REJECTED)
+_REQUEST_REJECTED = int(OrderEvent.REQUEST_REJECTED)
+
+_OFF_TICK, _OFF_LOT = int(RefusalReason.OFF_TICK), int(RefusalReason.OFF_LOT)
+_NOT_POSITIVE_QTY = int(RefusalReason.NOT_POSITIVE_QTY)
+_OUTSIDE_PRICE_RANGE = int(RefusalReason.OUTSIDE_PRICE_RANGE)
+_UNKNOWN_ORDER, _REQUEST_IN_FLIGHT = int(RefusalReason.UNKNOWN_ORDER), int(RefusalReason.REQUEST_IN_FLIGHT)
+_TOO_MANY_ORDERS, _UNKNOWN_KIND = int(RefusalReason.TOO_MANY_ORDERS), int(RefusalReason.UNKNOWN_KIND)
+_NO_MARKET = int(RefusalReason.NO_MARKET)
+
+# hftbacktest's order status
+_S_EXPIRED, _S_FILLED, _S_CANCELED, _S_REJECTED = 2, 3, 4, 6
+_STEP_TOLERANCE = 1e-6
+"""How far, in steps, a price or quantity may be from a whole tick or lot."""
+
+
+@kernel
+def off_grid(value, step):
+    """Whether `value` is not a whole number of steps."""
+    steps = value / step
+    return abs(steps - round(steps)) > _STEP_TOLERANCE
+
+
+@kernel
+def find_open(a, order_id):
+    """Place of a working order, or -1."""
+    for index in range(a.clock[0].open_orders):
+        if a.open_orders[index].order_id == order_id:
+            return index
+    return -1
+
+
+@kernel
+def recount(a, asset):
+    """Sum up the working quantity of an instrument's two sides."""
+    buy, sell = 0.0, 0.0
+    for index in range(a.clock[0].open_orders):
+        order = a.open_orders[index]
+        if order.asset == asset:
+            leaves = max(order.leaves_qty, order.new_qty) if order.request == _MODIFY else order.leaves_qty
+            if order.side > 0:
+                buy += leaves
+            else:
+                sell += leaves
+    a.ledger[asset].open_buy_qty, a.ledger[asset].open_sell_qty = buy, sell
+
+
+@kernel
+def why_invalid(a, intent):
+    """Reason for which the broker cannot send `intent`, or 0."""
+    if intent.kind == _NEW or intent.kind == _MODIFY:
+        contract = a.contracts[intent.asset]
+        if not intent.qty > 0:
+            return _NOT_POSITIVE_QTY
+        if off_grid(intent.qty, contract.lot_size):
+            return _OFF_LOT
+        if not math.isfinite(intent.px):
+            return _NO_MARKET
+        if off_grid(intent.px, contract.tick_size):
+            return _OFF_TICK
+        ticks = round(intent.px / contract.tick_size)
+        if ticks < contract.low_ticks or ticks > contract.high_ticks:
+            return _OUTSIDE_PRICE_RANGE
+        if intent.kind == _NEW:
+            return _TOO_MANY_ORDERS if a.clock[0].open_orders >= MAX_OPEN_ORDERS else 0
+    elif intent.kind != _CANCEL:
+        return _UNKNOWN_KIND
+    index = find_open(a, intent.order_id)
+    if index < 0:
+        return _UNKNOWN_ORDER
+    return _REQUEST_IN_FLIGHT if a.open_orders[index].request != 0 else 0
+
+
+@kernel
+def log_refusal(a, intent, reason, rule):
+    """Write a row to the refusals."""
+    clock = a.clock[0]
+    row = a.refusals[clock.refusals]
+    clock.refusals += 1
+    row.local_ts, row.asset, row.order_id = clock.now_ts, intent.asset, intent.order_id
+    row.signal_id, row.kind, row.side, row.tag = intent.signal_id, intent.kind, intent.side, intent.tag
+    row.reason, row.rule, row.px, row.qty = reason, rule, intent.px, intent.qty
+
+
+@kernel
+def log_order(a, order, event, exch_ts):
+    """Write a row to the orders."""
+    clock = a.clock[0]
+    row = a.orders[clock.orders]
+    clock.orders += 1
+    row.local_ts, row.exch_ts, row.order_id, row.signal_id = clock.now_ts, exch_ts, order.order_id, order.signal_id
+    row.asset, row.event, row.side, row.order_type = order.asset, event, order.side, order.order_type
+    row.time_in_force, row.tag, row.px = order.time_in_force, order.tag, order.px
+    row.qty, row.leaves_qty = order.qty, order.leaves_qty
+
+
+@kernel
+def send(engine, is_roi, a, intent):
+    """Send an approved and valid intent; returns the engine's code."""
+    clock = a.clock[0]
+    if intent.kind == _NEW:
+        order = a.open_orders[clock.open_orders]
+        clock.open_orders += 1
+        order.order_id, order.signal_id, order.asset = intent.order_id, intent.signal_id, intent.asset
+        order.side, order.order_type, order.time_in_force = intent.side, intent.order_type, intent.time_in_force
+        order.tag, order.accepted, order.request, order.sent_ts = intent.tag, 0, _NEW, clock.now_ts
+        order.px, order.qty, order.leaves_qty = intent.px, intent.qty, intent.qty
+        order.new_px, order.new_qty = 0.0, 0.0
+        log_order(a, order, _SUBMITTED, 0)
+        recount(a, intent.asset)
+        return _native.submit(engine, is_roi, intent)
+    order = a.open_orders[find_open(a, intent.order_id)]
+    order.request = intent.kind
+    if intent.kind == _CANCEL:
+        log_order(a, order, _CANCEL_REQUESTED, 0)
+        return _native.cancel(engine, is_roi, intent.asset, intent.order_id)
+    order.new_px, order.new_qty = intent.px, intent.qty
+    log_order(a, order, _MODIFY_REQUESTED, 0)
+    recount(a, intent.asset)
+    return _native.modify(engine, is_roi, intent.asset, intent.order_id, intent.px, intent.qty)
+
+
+@kernel
+def log_fill(a, order, px, qty, maker, exch_ts):
+    """Book a fill and write its row."""
+    clock, contract, books = a.clock[0], a.contracts[order.asset], a.ledger[order.asset]
+    fee = fill_fee(contract, px, qty, maker)
+    realised = book_fill(books, contract, order.side, px, qty, fee)
+    row = a.fills[clock.fills]
+    clock.fills += 1
+    row.local_ts, row.exch_ts, row.order_id, row.signal_id = clock.now_ts, exch_ts, order.order_id, order.signal_id
+    row.asset, row.side, row.tag, row.maker = order.asset, order.side, order.tag, maker
+    row.px, row.qty, row.fee = px, qty, fee
+    row.position_qty, row.realised_pnl = books.position_qty, realised
+
+
+@kernel
+def apply_update(a, order, seen):
+    """Bring a working order up to what the engine says of it.
+
+    Parameters
+    ----------
+    order : OPEN_ORDER record
+        Ours.
+    seen : ORDER_VIEW record
+        The engine's.
+
+    Returns
+    -------
+    int
+        1 if the order is finished, 0 if it goes on, a `Fault` if it was filled at no price.
+    """
+    contract = a.contracts[order.asset]
+    if order.request == _NEW and seen.req == 0:
+        order.request, order.accepted = 0, 1
+        if seen.status != _S_FILLED and seen.status != _S_EXPIRED and seen.status != _S_REJECTED:
+            log_order(a, order, _ACCEPTED, seen.exch_timestamp)
+    elif order.request == _MODIFY and seen.req == 0:
+        changed = (
+            seen.status != _S_FILLED
+            and round(order.new_px / contract.tick_size) == seen.price_tick
+            and abs(order.new_qty - seen.qty) < 0.5 * contract.lot_size
+        )
+        order.request = 0
+        if changed:
+            order.px, order.qty, order.leaves_qty = order.new_px, order.new_qty, order.new_qty
+        log_order(a, order, _MODIFIED if changed else _REQUEST_REJECTED, seen.exch_timestamp)
+    leaves = 0.0 if seen.status == _S_FILLED else seen.leaves_qty
+    filled = order.leaves_qty - leaves
+    if filled > 0.5 * contract.lot_size:
+        ticks = seen.exec_price_tick
+        if ticks < contract.low_ticks or ticks > contract.high_ticks:
+            a.clock[0].fault_order_id = order.order_id
+            return _FILL_WITHOUT_PRICE
+        order.leaves_qty = leaves
+        log_order(a, order, _FILLED if seen.status == _S_FILLED else _PARTIALLY_FILLED, seen.exch_timestamp)
+        log_fill(a, order, ticks * contract.tick_size, filled, 1 if seen.maker else 0, seen.exch_timestamp)
+    if seen.status == _S_FILLED:
+        return 1
+    if seen.status == _S_CANCELED:
+        log_order(a, order, _CANCELLED, seen.exch_timestamp)
+        return 1
+    if seen.status == _S_EXPIRED or seen.status == _S_REJECTED:
+        log_order(a, order, _EXPIRED if seen.status == _S_EXPIRED else _REJECTED, seen.exch_timestamp)
+        return 1
+    if order.request == _CANCEL and seen.req == 0:
+        order.request = 0
+        log_order(a, order, _REQUEST_REJECTED, seen.exch_timestamp)
+    return 0
+
+
+@kernel
+def collect_updates(engine, is_roi, a):
+    """Apply all order updates that have reached us; returns 0, or a `Fault`."""
+    clock = a.clock[0]
+    kept = 0
+    count = clock.open_orders
+    finished = False
+    for index in range(count):
+        order = a.open_orders[index]
+        address = _native.order_address(engine, is_roi, order.asset, order.order_id)
+        if address == 0:
+            clock.fault_order_id = order.order_id
+            return _ORDER_LOST
+        seen = carray(_as_pointer(address), 1, ORDER_VIEW)[0]
+        outcome = apply_update(a, order, seen)
+        if outcome < 0:
+            return outcome
+        if outcome == 1:
+            finished = True
+        else:
+            if kept != index:
+                a.open_orders[kept] = a.open_orders[index]
+            kept += 1
+    clock.open_orders = kept
+    for asset in range(a.ledger.size):
+        recount(a, asset)
+        if finished:
+            _native.clear_inactive_orders(engine, is_roi, asset)
+    return 0
+
+
+@kernel
+def answered_now(engine, is_roi, a):
+    """Whether an order response arrived at this instant: a feed at the same time hides it in the return code."""
+    for asset in range(a.ledger.size):
+        if _native.last_response_ts(engine, is_roi, asset, a.scratch) == a.clock[0].now_ts:
+            return True
+    return False

@@ -1,0 +1,104 @@
+"""The contract of a strategy.
+
+A strategy is a configuration dataclass, up to three kernels, and a class that prepares their arguments. Kernels are
+compiled into the loop. They read the market and the account, and write intents and signals; they cannot send::
+
+    @kernel
+    def on_timer(market, account, out, p, s, w): ...
+
+`market`, `account`, `out` are `bt_framework.engine.view` objects; `p` (parameters) and `s` (state) are records,
+`w` is a float64 work array: run-time values, so that one compilation serves every configuration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from bt_framework.results.run import Instrument
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Where a strategy's kernels are, as ``"package.module:function"``; None for a wake-up that it does not want.
+
+    Attributes
+    ----------
+    on_timer : str or None
+        Called every `Strategy.timer_ns` of simulated time.
+    on_book : str or None
+        Called at every feed update of any instrument.
+    on_order : str or None
+        Called when order responses have arrived.
+    """
+
+    on_timer: str | None = None
+    on_book: str | None = None
+    on_order: str | None = None
+
+
+class Strategy(ABC):
+    """Base class of strategies: what the ``strategy`` group builds."""
+
+    kernels: Kernels
+    timer_ns: int = 0
+    instruments: int | None = None
+    """How many instruments it trades; None for any number."""
+
+    @abstractmethod
+    def params(self, instruments: Sequence[Instrument]) -> np.record:
+        """Return the kernels' ``p``, see `params_record`."""
+
+    @abstractmethod
+    def state(self, instruments: Sequence[Instrument]) -> np.record:
+        """Return the kernels' ``s`` as it is before the first wake-up; it must be fresh at each call."""
+
+    def work(self, instruments: Sequence[Instrument]) -> np.ndarray:
+        """Return the kernels' ``w``, a float64 array of shape (n, m) for whatever does not fit a record."""
+        return np.zeros((1, 1))
+
+
+def params_record(config: Any, **extra: Any) -> np.record:
+    """Record of a config dataclass's numbers, for kernels.
+
+    Parameters
+    ----------
+    config : dataclass
+        bool, int, float and Enum (by ordinal place) fields are taken, others are left out.
+    **extra
+        Further fields: numbers or arrays.
+
+    Examples
+    --------
+    >>> @dataclass
+    ... class Config:
+    ...     entry_z: float = 2.0
+    ...     name: str = "x"
+    >>> float(params_record(Config(), qty=[0.1, 0.2]).entry_z)
+    2.0
+    """
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, Enum):
+            values[field.name] = list(type(value)).index(value)
+        elif isinstance(value, bool | int | float):
+            values[field.name] = value
+    values.update(extra)
+    columns: list[tuple[Any, ...]] = []
+    for name, value in values.items():
+        array = np.asarray(value)
+        kind = "f8" if array.dtype.kind == "f" else "i8"
+        columns.append((name, kind, array.shape) if array.shape else (name, kind))
+    if not columns:
+        columns, values = [("unused", "i8")], {"unused": 0}
+    record = np.zeros(1, np.dtype(columns))
+    for name, value in values.items():
+        record[name] = value
+    return record.view(np.recarray)[0]  # type: ignore[no-any-return]

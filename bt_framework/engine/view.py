@@ -1,0 +1,234 @@
+"""What kernels see: the market and the account, read-only, and the intents that they may write.
+
+The three are numba jitclasses; ``market``, ``account`` and ``out`` in every kernel signature. `bt_framework.testing`
+has stand-ins with the same methods that need no engine.
+"""
+
+from __future__ import annotations
+
+import math
+
+from numba import boolean, from_dtype, int64
+from numba.experimental import jitclass
+
+from bt_framework.engine._native import ask_qty, best_ask_ticks, best_bid_ticks, bid_qty
+from bt_framework.engine._state import CLOCK, CONTRACT, LEDGER, MAX_SIGNALS_PER_WAKE, OPEN_ORDER
+from bt_framework.records import INTENT, SIGNAL
+
+_NEW, _CANCEL, _MODIFY = 1, 2, 3
+_LIMIT, _MARKET = 0, 1
+_GTX, _IOC = 1, 3
+_NO_BID, _NO_ASK = -(2**63), 2**63 - 1
+
+
+@jitclass(
+    [
+        ("_is_roi", boolean),
+        ("_depths", int64[::1]),
+        ("_clock", from_dtype(CLOCK)[::1]),
+        ("_contracts", from_dtype(CONTRACT)[::1]),
+    ]
+)
+class MarketView:
+    """The local market: order books as they have reached us, and the time.
+
+    Prices are in quote currency, quantities in base units, times in ns UTC. A missing side of a book is NaN.
+    """
+
+    def __init__(self, is_roi, depths, clock, contracts):
+        self._is_roi = is_roi
+        self._depths = depths
+        self._clock = clock
+        self._contracts = contracts
+
+    def count(self):
+        """Number of instruments."""
+        return self._contracts.size
+
+    def now_ts(self):
+        """Simulated local time."""
+        return self._clock[0].now_ts
+
+    def end_ts(self):
+        """When the run ends."""
+        return self._clock[0].end_ts
+
+    def tick_size(self, asset):
+        """Price step."""
+        return self._contracts[asset].tick_size
+
+    def lot_size(self, asset):
+        """Quantity step."""
+        return self._contracts[asset].lot_size
+
+    def contract_size(self, asset):
+        """Base units per contract."""
+        return self._contracts[asset].contract_size
+
+    def best_bid_px(self, asset):
+        """Best bid, or NaN."""
+        ticks = best_bid_ticks(self._depths[asset], self._is_roi)
+        return math.nan if ticks == _NO_BID else ticks * self._contracts[asset].tick_size
+
+    def best_ask_px(self, asset):
+        """Best ask, or NaN."""
+        ticks = best_ask_ticks(self._depths[asset], self._is_roi)
+        return math.nan if ticks == _NO_ASK else ticks * self._contracts[asset].tick_size
+
+    def best_bid_qty(self, asset):
+        """Quantity at the best bid, or NaN."""
+        ticks = best_bid_ticks(self._depths[asset], self._is_roi)
+        return math.nan if ticks == _NO_BID else bid_qty(self._depths[asset], self._is_roi, ticks)
+
+    def best_ask_qty(self, asset):
+        """Quantity at the best ask, or NaN."""
+        ticks = best_ask_ticks(self._depths[asset], self._is_roi)
+        return math.nan if ticks == _NO_ASK else ask_qty(self._depths[asset], self._is_roi, ticks)
+
+    def bid_qty_at(self, asset, px):
+        """Quantity bid at `px`."""
+        ticks = int64(round(px / self._contracts[asset].tick_size))
+        return bid_qty(self._depths[asset], self._is_roi, ticks)
+
+    def ask_qty_at(self, asset, px):
+        """Quantity offered at `px`."""
+        ticks = int64(round(px / self._contracts[asset].tick_size))
+        return ask_qty(self._depths[asset], self._is_roi, ticks)
+
+    def mid_px(self, asset):
+        """Mean of best bid and ask, or NaN."""
+        return (self.best_bid_px(asset) + self.best_ask_px(asset)) / 2
+
+    def micro_px(self, asset):
+        """Microprice: best bid and ask weighted by the opposite quantity, or NaN."""
+        bids, asks = self.best_bid_qty(asset), self.best_ask_qty(asset)
+        return (self.best_bid_px(asset) * asks + self.best_ask_px(asset) * bids) / (bids + asks)
+
+
+@jitclass(
+    [
+        ("_clock", from_dtype(CLOCK)[::1]),
+        ("_ledger", from_dtype(LEDGER)[::1]),
+        ("_open_orders", from_dtype(OPEN_ORDER)[::1]),
+    ]
+)
+class AccountView:
+    """Our own books: what has been filled, and which orders are working."""
+
+    def __init__(self, clock, ledger, open_orders):
+        self._clock = clock
+        self._ledger = ledger
+        self._open_orders = open_orders
+
+    def position_qty(self, asset):
+        """Position, signed, base units."""
+        return self._ledger[asset].position_qty
+
+    def average_px(self, asset):
+        """Average entry price of the position, or 0."""
+        return self._ledger[asset].average_px
+
+    def unit_qty(self, asset):
+        """Quantity that the sizing rule gives to one unit of a position now."""
+        return self._ledger[asset].unit_qty
+
+    def open_qty(self, asset, side):
+        """Quantity of our working orders on a side (1 buy, -1 sell), requests under way included."""
+        return self._ledger[asset].open_buy_qty if side > 0 else self._ledger[asset].open_sell_qty
+
+    def order_count(self):
+        """Number of working orders, of all instruments."""
+        return self._clock[0].open_orders
+
+    def order(self, index):
+        """Working order `index`, oldest first: a record `OPEN_ORDER` with asset, side, px, leaves_qty, request, tag."""
+        return self._open_orders[index]
+
+    def equity(self, asset):
+        """Cash + position at the last mark - fees, quote currency, since the start."""
+        row = self._ledger[asset]
+        return row.cash + row.position_qty * row.mark_px - row.fees
+
+
+@jitclass(
+    [
+        ("_clock", from_dtype(CLOCK)[::1]),
+        ("_intents", from_dtype(INTENT)[::1]),
+        ("_signals", from_dtype(SIGNAL)[::1]),
+        ("_first_signal", int64),
+    ]
+)
+class Intents:
+    """What a strategy asks for. Nothing is sent before risk has approved it."""
+
+    def __init__(self, clock, intents, signals):
+        self._clock = clock
+        self._intents = intents
+        self._signals = signals
+        self._first_signal = 0
+
+    def begin(self):
+        """Start a wake-up with no intents."""
+        self._clock[0].intents = 0
+        self._first_signal = self._clock[0].signals
+
+    def _next(self):
+        count = self._clock[0].intents
+        if count >= self._intents.size:
+            raise IndexError("more intents in one wake-up than the buffer holds")
+        self._clock[0].intents = count + 1
+        return self._intents[count]
+
+    def _new(self, asset, side, qty, tag):
+        row = self._next()
+        row.kind, row.asset, row.side, row.tag = _NEW, asset, side, tag
+        row.order_id, row.signal_id, row.qty = self._clock[0].next_order_id, self._clock[0].signal_id, qty
+        self._clock[0].next_order_id += 1
+        return row
+
+    def limit(self, asset, side, px, qty, tag):
+        """Post-only limit order; returns its order id."""
+        row = self._new(asset, side, qty, tag)
+        row.order_type, row.time_in_force, row.px = _LIMIT, _GTX, px
+        return row.order_id
+
+    def limit_with(self, asset, side, px, qty, tag, time_in_force):
+        """Limit order with a `TimeInForce`; returns its order id."""
+        row = self._new(asset, side, qty, tag)
+        row.order_type, row.time_in_force, row.px = _LIMIT, time_in_force, px
+        return row.order_id
+
+    def market(self, asset, side, qty, tag):
+        """Market order; returns its order id. Its ``px``, as risk sees it, is the opposite touch."""
+        row = self._new(asset, side, qty, tag)
+        row.order_type, row.time_in_force, row.px = _MARKET, _IOC, math.nan
+        return row.order_id
+
+    def cancel(self, order):
+        """Cancel a working order (a record that `AccountView.order` gave)."""
+        row = self._next()
+        row.kind, row.asset, row.side, row.tag = _CANCEL, order.asset, order.side, order.tag
+        row.order_id, row.signal_id = order.order_id, order.signal_id
+        row.order_type, row.time_in_force = order.order_type, order.time_in_force
+        row.px, row.qty = order.px, order.leaves_qty
+
+    def modify(self, order, px, qty):
+        """Ask for another price and quantity of a working order."""
+        row = self._next()
+        row.kind, row.asset, row.side, row.tag = _MODIFY, order.asset, order.side, order.tag
+        row.order_id, row.signal_id = order.order_id, order.signal_id
+        row.order_type, row.time_in_force = order.order_type, order.time_in_force
+        row.px, row.qty = px, qty
+
+    def signal(self, kind, direction, z, spread, hedge_ratio, half_life_s):
+        """Log a decision; orders written from now on carry its id, which is returned."""
+        at = self._clock[0].signals
+        if at - self._first_signal >= MAX_SIGNALS_PER_WAKE:
+            raise IndexError("more signals in one wake-up than the buffer holds")
+        self._clock[0].signals = at + 1
+        self._clock[0].signal_id += 1
+        row = self._signals[at]
+        row.local_ts, row.signal_id, row.kind = self._clock[0].now_ts, self._clock[0].signal_id, kind
+        row.direction, row.z, row.spread = direction, z, spread
+        row.hedge_ratio, row.half_life_s = hedge_ratio, half_life_s
+        return row.signal_id

@@ -1,0 +1,20 @@
+"""hftbacktest's exchange model without partial fills."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bt_framework.config.schema import ComponentConfig, param
+from bt_framework.engine.models import ExchangeKind, ExchangeModel
+
+
+@dataclass
+class NoPartialFill(ComponentConfig):
+    """Orders fill whole or not at all; a taker fills at the best price whatever is there."""
+
+    name: str = param("no_partial_fill", "registry name")
+
+
+def build(config: NoPartialFill) -> ExchangeModel:
+    """Return the exchange model."""
+    return ExchangeModel(ExchangeKind.NO_PARTIAL_FILL)

@@ -1,0 +1,11 @@
+"""Kernel of the fixed quantity."""
+
+from __future__ import annotations
+
+from bt_framework.jit import kernel
+
+
+@kernel
+def unit_qty(market, account, asset, p):
+    """Return the configured quantity."""
+    return p.qty
