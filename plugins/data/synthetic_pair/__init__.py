@@ -7,8 +7,8 @@ The truth, in log prices and seconds::
     d spread(t)              = theta * (mu - spread(t)) dt + sigma * dV(t)
 
 W and V are independent Brownian motions; alpha puts A at its start price when the spread is mu. The spread's
-half-life is ln 2 / theta (6.9 s by default), its stationary deviation sigma / sqrt(2 theta) (17.9 bps by default),
-and it starts from its stationary distribution. Both paths are exact on a grid of ``path_step_ns``.
+half-life is ln 2 / theta (6.9 s by default), its stationary deviation is sigma / sqrt(2 theta) (17.9 bps by
+default), and it starts from its stationary distribution. Both paths are exact on a grid of ``path_step_ns``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,17 @@ from bt_framework.errors import ConfigError
 
 if TYPE_CHECKING:
     from bt_framework.data.source import DataSource
+
+_POSITIVE = (
+    "duration_ns",
+    "path_step_ns",
+    "theta",
+    "sigma",
+    "quotes_per_s",
+    "level_notional",
+    "trade_notional",
+)
+_NOT_NEGATIVE = ("start_ts", "volatility", "trades_per_s", "latency_ns", "jitter_ns")
 
 
 @dataclass
@@ -55,31 +66,21 @@ class SyntheticPair(ComponentConfig):
         super().__post_init__()
         for key in ("symbols", "start_px", "tick_size", "lot_size"):
             if len(getattr(self, key)) != 2:
-                raise ConfigError(
-                    f"{key} must be a list of two, one for each leg, was {getattr(self, key)!r}."
-                )
+                raise ConfigError(f"{key} must be a list of two, one per leg, was {getattr(self, key)!r}.")
         if len(set(self.symbols)) != 2 or not all(self.symbols):
             raise ConfigError(f"symbols must be two different names, was {self.symbols!r}.")
         for key in ("start_px", "tick_size", "lot_size"):
             if not all(value > 0 for value in getattr(self, key)):
                 raise ConfigError(f"{key} must be > 0 for both legs, was {getattr(self, key)!r}.")
-        for key in (
-            "duration_ns",
-            "path_step_ns",
-            "theta",
-            "sigma",
-            "quotes_per_s",
-            "level_notional",
-            "trade_notional",
-        ):
+        for key in _POSITIVE:
             if not getattr(self, key) > 0:
                 raise ConfigError(f"{key} must be > 0, was {getattr(self, key)!r}.")
-        for key in ("start_ts", "volatility", "trades_per_s", "latency_ns", "jitter_ns"):
+        for key in _NOT_NEGATIVE:
             if not getattr(self, key) >= 0:
                 raise ConfigError(f"{key} must be >= 0, was {getattr(self, key)!r}.")
         if self.spread_ticks < 1:
             raise ConfigError(
-                f"spread_ticks must be >= 1, was {self.spread_ticks}. Else the book would be locked."
+                f"spread_ticks must be >= 1, was {self.spread_ticks}: the book would be locked."
             )
         if not 1 <= self.levels <= 1_000:
             raise ConfigError(f"levels must be between 1 and 1000, was {self.levels}.")

@@ -61,16 +61,15 @@ class SyntheticFeed(Feed):
         report.notes["truth"] = truth(config)
         params, state = _params(config, self.leg), _state(config, self.leg)
         bid_lots, ask_lots = np.zeros(config.levels, np.int64), np.zeros(config.levels, np.int64)
-        out = np.empty(CHUNK_ROWS, EVENT)
+        out = np.empty(max(CHUNK_ROWS, 16 * config.levels), EVENT)
+        duration_ns = int(config.duration_ns)
         while True:
             with np.errstate(over="ignore"):  # splitmix64 wraps; without the JIT numpy would warn
                 count = generate(out, state, params, bid_lots, ask_lots)
             if count == 0:
                 return
             report.rows_read += count
-            progress(
-                min(int(state.exch_ts) - config.start_ts, int(config.duration_ns)), int(config.duration_ns)
-            )
+            progress(min(int(state.exch_ts) - config.start_ts, duration_ns), duration_ns)
             yield out[:count]
 
 
@@ -94,7 +93,7 @@ def _alpha(config: SyntheticPair) -> float:
 
 
 def _per_unit(size: float) -> float:
-    """1 / `size` if that is a whole number: dividing by it gives the decimal price exactly, multiplying does not."""
+    """1 / `size` if that is a whole number: dividing by it gives decimals exactly, multiplying does not."""
     count = round(1.0 / size)
     return float(count) if count >= 1 and abs(count * size - 1.0) < 1e-9 else 0.0
 

@@ -1,7 +1,7 @@
 """The generator: one call fills an array with the next events of one leg.
 
-Randomness is splitmix64 (Steele, Lea, Flood 2014): integers only, so a seed gives the same stream wherever it runs.
-The paths have a stream of their own, which both legs draw alike: so each leg can be generated alone, and they fit.
+Randomness is splitmix64 (Steele, Lea, Flood 2014): integers only, so a seed gives the same stream wherever it
+runs. The paths have a stream of their own, which both legs draw alike: each leg can be made alone, and they fit.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ PARAMS = np.dtype(
         ("trade_lots", "f8"),
     ]
 )
-"""Of one leg. log fair price = log_constant + walk_weight * walk + spread_weight * spread; ``ticks_per_unit`` and
-``lots_per_unit`` are 0 where they are no whole numbers."""
+"""Of one leg. log fair price = log_constant + walk_weight * walk + spread_weight * spread.
+
+``ticks_per_unit`` and ``lots_per_unit`` are 0 where they are no whole numbers."""
 
 STATE = np.dtype(
     [
@@ -98,7 +99,7 @@ def random_lots(s, mean):
 
 @kernel
 def advance_path(s, p, ts):
-    """Move walk and spread to the last grid point <= `ts`: a Gaussian step and the exact AR(1) step of the OU."""
+    """Move walk and spread to the last grid point <= `ts`: exact Gaussian and AR(1) steps."""
     while s.path_ts + p.path_step_ns <= ts:
         radius = math.sqrt(-2.0 * math.log(path_uniform(s)))
         angle = 2.0 * math.pi * path_uniform(s)
@@ -136,7 +137,7 @@ def emit(out, n, s, p, ev, ticks, lots):
 
 @kernel
 def move_side(out, n, s, p, ev, lots, best, target, away):
-    """Move one side's levels from `best` to `target`; `away` is -1 for bids and +1 for asks; returns the count.
+    """Move one side's levels from `best` to `target`; `away` is -1 for bids, +1 for asks; returns the count.
 
     What leaves is deleted before what comes is added; a level that trades have emptied is filled up.
     """
@@ -164,7 +165,7 @@ def quote(out, n, s, p, bid_lots, ask_lots):
 
     The side that the price moves away from goes last, so the book is not crossed between two events either.
     """
-    bid = int(math.floor(fair_ticks(s, p) - 0.5 * p.spread_ticks + 0.5))
+    bid = math.floor(fair_ticks(s, p) - 0.5 * p.spread_ticks + 0.5)
     bid = max(bid, len(bid_lots))
     ask = bid + p.spread_ticks
     if ask >= s.ask_ticks:
@@ -197,7 +198,7 @@ def take(out, n, s, p, lots, trade_ev, depth_ev, best, away):
 
 @kernel
 def trade(out, n, s, p, bid_lots, ask_lots):
-    """One aggressor, more often in the direction in which the fair price has left the quotes; returns the count."""
+    """One aggressor, more often in the direction in which the fair price left the quotes; returns the count."""
     drift = fair_ticks(s, p) - 0.5 * (s.bid_ticks + s.ask_ticks)
     buyer = book_uniform(s) < min(max(0.5 + 0.2 * drift, 0.05), 0.95)
     if buyer:
@@ -208,7 +209,7 @@ def trade(out, n, s, p, bid_lots, ask_lots):
 @kernel
 def snapshot(out, n, s, p, bid_lots, ask_lots):
     """The whole book as it is at the start; returns the count."""
-    s.bid_ticks = max(int(math.floor(fair_ticks(s, p) - 0.5 * p.spread_ticks + 0.5)), len(bid_lots))
+    s.bid_ticks = max(math.floor(fair_ticks(s, p) - 0.5 * p.spread_ticks + 0.5), len(bid_lots))
     s.ask_ticks = s.bid_ticks + p.spread_ticks
     for i in range(len(bid_lots)):
         bid_lots[i] = random_lots(s, p.level_lots)
