@@ -1,7 +1,4 @@
-"""The loop: market -> strategy -> intents -> risk -> broker -> engine -> order updates -> ledger, in slices.
-
-A generated module (`bt_framework.engine.program`) calls `drive` with the kernels of one composition.
-"""
+"""The parts of the loop that are the same for every composition; `_template` is the rest."""
 
 from __future__ import annotations
 
@@ -11,11 +8,10 @@ from enum import IntEnum
 import numpy as np
 
 from bt_framework.engine import _native
-from bt_framework.engine._broker import answered_now, collect_updates, log_refusal, send, why_invalid
+from bt_framework.engine._broker import answered_now, collect_updates
 from bt_framework.engine._state import LOG_HEADROOM
 from bt_framework.engine.view import AccountView, Intents, MarketView
 from bt_framework.jit import kernel
-from bt_framework.records import IntentKind, OrderType, RefusalReason
 
 
 class Outcome(IntEnum):
@@ -26,19 +22,16 @@ class Outcome(IntEnum):
     ERROR = 2
 
 
-class Wake(IntEnum):
-    """Why a strategy is called."""
+class Settled(IntEnum):
+    """What the order updates brought."""
 
-    TIMER = 1
-    BOOK = 2
-    ORDER = 3
+    NOTHING = 0
+    ANSWERED = 1
+    FAULT = 2
 
 
-_MORE, _END, _ERROR = int(Outcome.MORE), int(Outcome.END_OF_DATA), int(Outcome.ERROR)
-_TIMER, _BOOK, _ORDER = int(Wake.TIMER), int(Wake.BOOK), int(Wake.ORDER)
-_RULE = int(RefusalReason.RULE)
-_NEW, _MARKET = int(IntentKind.NEW), int(OrderType.MARKET)
-_ENGINE_END, _ENGINE_FEED, _ENGINE_RESPONSE = 1, 2, 3
+_NOTHING, _ANSWERED, _FAULT = int(Settled.NOTHING), int(Settled.ANSWERED), int(Settled.FAULT)
+_ENGINE_END, _ENGINE_RESPONSE = 1, 3
 _NEVER = 2**63 - 1
 
 
@@ -88,40 +81,16 @@ def start(engine, is_roi, a):
 
 
 @kernel
-def submit_intents(engine, is_roi, a, market, account, approve, rules):
-    """Let every intent pass risk and the broker's checks, in the order written; returns the engine's code."""
-    clock = a.clock[0]
-    for index in range(clock.intents):
-        intent = a.intents[index]
-        if intent.kind == _NEW and intent.order_type == _MARKET:
-            intent.px = market.best_ask_px(intent.asset) if intent.side > 0 else market.best_bid_px(intent.asset)
-        reason = why_invalid(a, intent)
-        if reason != 0:
-            log_refusal(a, intent, reason, -1)
-            continue
-        rule = approve(market, account, intent, rules)
-        if rule >= 0:
-            log_refusal(a, intent, _RULE, rule)
-            continue
-        code = send(engine, is_roi, a, intent)
-        if code != 0:
-            clock.fault_order_id = intent.order_id
-            return code
-    return 0
-
-
-@kernel
-def react(engine, is_roi, a, views, calls, records, reason):
-    """Call the strategy and send what it asks for; returns the engine's code."""
-    market, account, out = views
-    wake, approve, size = calls
-    params, state, work, rules, sizing = records
-    if reason == _TIMER or a.clock[0].timer_ns == 0:
-        for asset in range(a.ledger.size):
-            a.ledger[asset].unit_qty = size(market, account, asset, sizing)
-    out.begin()
-    wake(reason, market, account, out, params, state, work)
-    return submit_intents(engine, is_roi, a, market, account, approve, rules)
+def views_of(engine, is_roi, a):
+    """(market, account, out), as kernels are given them."""
+    depths = np.empty(a.ledger.size, np.int64)
+    for asset in range(a.ledger.size):
+        depths[asset] = _native.depth_address(engine, is_roi, asset)
+    return (
+        MarketView(is_roi, depths, a.clock, a.contracts),
+        AccountView(a.clock, a.ledger, a.open_orders),
+        Intents(a.clock, a.intents, a.signals),
+    )
 
 
 @kernel
@@ -143,84 +112,12 @@ def advance(engine, is_roi, a, wakes_on_book):
 
 
 @kernel
-def step(engine, is_roi, a, views, calls, records, wakes_on_book):
-    """Advance once and do what is due; returns an `Outcome`."""
+def settle(engine, is_roi, a, code):
+    """Apply the order updates that the last advance (which returned `code`) brought; returns a `Settled`."""
     clock = a.clock[0]
-    code = advance(engine, is_roi, a, wakes_on_book)
-    if code < 0 or code > _ENGINE_RESPONSE:
-        clock.engine_code = code
-        return _ERROR
-    answered = False
-    if clock.open_orders > 0 and (
+    if clock.open_orders == 0 or not (
         code == _ENGINE_RESPONSE or code == _ENGINE_END or answered_now(engine, is_roi, a)
     ):
-        clock.engine_code = collect_updates(engine, is_roi, a)
-        if clock.engine_code != 0:
-            return _ERROR
-        answered = True
-    ended = code == _ENGINE_END or clock.now_ts >= clock.end_ts
-    if not ended:
-        on_timer = clock.now_ts >= clock.next_timer_ts
-        if on_timer:
-            clock.next_timer_ts += clock.timer_ns
-        for reason in (_ORDER, _BOOK, _TIMER):
-            if (
-                (reason == _ORDER and answered)
-                or (reason == _BOOK and wakes_on_book and code == _ENGINE_FEED)
-                or (reason == _TIMER and on_timer)
-            ):
-                clock.engine_code = react(engine, is_roi, a, views, calls, records, reason)
-                if clock.engine_code != 0:
-                    return _ERROR
-    if ended or clock.now_ts >= clock.next_equity_ts:
-        clock.next_equity_ts += clock.equity_ns
-        log_equity(a, views[0])
-    return _END if ended else _MORE
-
-
-@kernel
-def drive(engine, is_roi, a, calls, records, max_wakes, wakes_on_book):
-    """Run until `max_wakes` wake-ups are used up, a log is nearly full, the data ends, or something fails.
-
-    Parameters
-    ----------
-    engine : int
-        Address of the engine.
-    is_roi : bool
-        Which form of the engine it is.
-    a : LoopArrays
-        All of the run's state.
-    calls : tuple
-        (wake, approve, size): the composition's kernels, see `bt_framework.engine.program`.
-    records : tuple
-        (params, state, work, rules, sizing) of the composition.
-    max_wakes : int
-        Size of the slice; it never changes a result.
-    wakes_on_book : bool
-        Whether the strategy is called at every feed update.
-
-    Returns
-    -------
-    int
-        An `Outcome`. After ERROR, ``clock.engine_code`` is the engine's code or a `Fault`.
-    """
-    if a.clock[0].started == 0:
-        code = start(engine, is_roi, a)
-        if code != 0:
-            a.clock[0].engine_code = code
-            return _END if code == _ENGINE_END else _ERROR
-    depths = np.empty(a.ledger.size, np.int64)
-    for asset in range(a.ledger.size):
-        depths[asset] = _native.depth_address(engine, is_roi, asset)
-    views = (
-        MarketView(is_roi, depths, a.clock, a.contracts),
-        AccountView(a.clock, a.ledger, a.open_orders),
-        Intents(a.clock, a.intents, a.signals),
-    )
-    for _ in range(max_wakes):
-        if logs_full(a):
-            return _MORE
-        outcome = step(engine, is_roi, a, views, calls, records, wakes_on_book)
-        if outcome != _MORE:
-            return outcome
-    return _MORE
+        return _NOTHING
+    clock.engine_code = collect_updates(engine, is_roi, a)
+    return _ANSWERED if clock.engine_code == 0 else _FAULT

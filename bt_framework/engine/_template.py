@@ -1,0 +1,128 @@
+"""The loop: market -> strategy -> intents -> risk -> broker -> engine -> order updates -> ledger, in slices.
+
+`bt_framework.engine.program` makes one module of this file per composition: the kernels between the two markers are
+replaced by the composition's own. As it stands, it does nothing.
+"""
+
+from bt_framework.engine._broker import log_refusal, send, why_invalid
+from bt_framework.engine._loop import advance, log_equity, logs_full, settle, start, views_of
+from bt_framework.jit import cached_kernel, kernel
+
+WAKES_ON_BOOK = False
+
+# composition: begin
+
+
+@kernel
+def wake(reason, market, account, out, p, s, w):
+    """Call the strategy's kernel for a reason: 1 timer, 2 book, 3 order."""
+
+
+@kernel
+def first_refusal(market, account, intent, rules):
+    """Place of the first rule that refuses, or -1."""
+    return -1
+
+
+@kernel
+def unit_qty(market, account, asset, p):
+    """Size one unit."""
+    return 0.0
+
+
+# composition: end
+
+_MORE, _END, _ERROR = 0, 1, 2  # bt_framework.engine._loop.Outcome
+_TIMER, _BOOK, _ORDER = 1, 2, 3
+_ANSWERED, _FAULT = 1, 2  # bt_framework.engine._loop.Settled
+_NEW, _CANCEL, _MARKET, _RULE = 1, 2, 1, 1  # bt_framework.records
+_ENGINE_END, _ENGINE_FEED, _ENGINE_RESPONSE = 1, 2, 3
+
+
+@kernel
+def submit_intents(engine, is_roi, a, views, rules):
+    """Let every intent pass the broker's checks and risk, in the order written; returns the engine's code."""
+    clock = a.clock[0]
+    market, account, _ = views
+    for index in range(clock.intents):
+        intent = a.intents[index]
+        if intent.kind == _NEW and intent.order_type == _MARKET:
+            intent.px = market.best_ask_px(intent.asset) if intent.side > 0 else market.best_bid_px(intent.asset)
+        reason, rule = why_invalid(a, intent), -1
+        if reason == 0 and intent.kind != _CANCEL:
+            rule = first_refusal(market, account, intent, rules)
+            reason = _RULE if rule >= 0 else 0
+        if reason != 0:
+            log_refusal(a, intent, reason, rule)
+            continue
+        code = send(engine, is_roi, a, intent)
+        if code != 0:
+            clock.fault_order_id = intent.order_id
+            return code
+    return 0
+
+
+@kernel
+def react(engine, is_roi, a, views, records, reason):
+    """Call the strategy and send what it asks for; returns the engine's code."""
+    market, account, out = views
+    params, state, work, rules, sizing = records
+    if reason == _TIMER or a.clock[0].timer_ns == 0:
+        for asset in range(a.ledger.size):
+            a.ledger[asset].unit_qty = unit_qty(market, account, asset, sizing)
+    out.begin()
+    wake(reason, market, account, out, params, state, work)
+    return submit_intents(engine, is_roi, a, views, rules)
+
+
+@kernel
+def step(engine, is_roi, a, views, records):
+    """Advance once and do what is due; returns an outcome."""
+    clock = a.clock[0]
+    code = advance(engine, is_roi, a, WAKES_ON_BOOK)
+    if code < 0 or code > _ENGINE_RESPONSE:
+        clock.engine_code = code
+        return _ERROR
+    settled = settle(engine, is_roi, a, code)
+    if settled == _FAULT:
+        return _ERROR
+    ended = code == _ENGINE_END or clock.now_ts >= clock.end_ts
+    timer = clock.now_ts >= clock.next_timer_ts
+    if timer:
+        clock.next_timer_ts += clock.timer_ns
+    for reason in (_ORDER, _BOOK, _TIMER):
+        if not ended and (
+            (reason == _ORDER and settled == _ANSWERED)
+            or (reason == _BOOK and WAKES_ON_BOOK and code == _ENGINE_FEED)
+            or (reason == _TIMER and timer)
+        ):
+            clock.engine_code = react(engine, is_roi, a, views, records, reason)
+            if clock.engine_code != 0:
+                return _ERROR
+    if ended or clock.now_ts >= clock.next_equity_ts:
+        clock.next_equity_ts += clock.equity_ns
+        log_equity(a, views[0])
+    return _END if ended else _MORE
+
+
+@cached_kernel
+def run_slice(engine, is_roi, a, records, max_wakes):
+    """Run until `max_wakes` wake-ups are used up, a log is nearly full, the data ends, or something fails.
+
+    `engine` is its address and `is_roi` its form, `a` the run's `LoopArrays`, `records` the kernels' (params, state,
+    work, rules, sizing). `max_wakes` never changes a result. Returns an outcome; after ERROR, ``clock.engine_code``
+    is the engine's code or a `Fault`.
+    """
+    if a.clock[0].started == 0:
+        code = start(engine, is_roi, a)
+        if code != 0:
+            a.clock[0].engine_code = code
+            return _END if code == _ENGINE_END else _ERROR
+    views = views_of(engine, is_roi, a)
+    for _ in range(max_wakes):
+        if logs_full(a):
+            return _MORE
+        outcome = step(engine, is_roi, a, views, records)
+        if outcome != _MORE:
+            return outcome
+    return _MORE

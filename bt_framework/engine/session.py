@@ -1,0 +1,265 @@
+"""One engine with its data, driven in slices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bt_framework.engine._broker import Fault
+from bt_framework.engine._loop import Outcome
+from bt_framework.engine._native import load_symbols
+from bt_framework.engine._state import LOG_ROWS, LoopArrays, allocate, contracts_of
+from bt_framework.engine.models import ExchangeModel, FeeSchedule, LatencyModel, QueueKind, QueueModel
+from bt_framework.engine.program import Program
+from bt_framework.errors import EngineError, KernelError, LedgerError
+from bt_framework.results.run import TABLES, Instrument
+
+_ENGINE_ERRORS = {
+    10: "order id already exists",
+    11: "a request for this order is under way",
+    12: "no such order",
+    13: "invalid order request",
+    14: "invalid order status",
+    15: "end of data",
+    16: "the data cannot be read",
+}
+_FAULTS = {
+    int(Fault.ORDER_LOST): "the engine no longer knows a working order",
+    int(Fault.FILL_WITHOUT_PRICE): "an order was filled while the other side of the exchange's book was empty",
+}
+
+
+@dataclass(frozen=True)
+class Market:
+    """The data and the venue of one instrument.
+
+    Attributes
+    ----------
+    instrument : Instrument
+        Symbol, tick, lot and contract size.
+    events : sequence of EVENT arrays
+        In time order; they are mapped, not copied, and kept alive as long as the engine.
+    low_px, high_px : float or None
+        Bounds of the book's price vector, quote currency; None for the hash-map book, which has no bounds.
+    """
+
+    instrument: Instrument
+    events: Sequence[np.ndarray]
+    latency: LatencyModel
+    queue: QueueModel
+    exchange: ExchangeModel
+    fees: FeeSchedule
+    low_px: float | None = None
+    high_px: float | None = None
+
+
+@dataclass(frozen=True)
+class Clocking:
+    """When things happen. Times in ns UTC; `timer_ns` 0 is no timer."""
+
+    start_ts: int
+    end_ts: int
+    timer_ns: int
+    equity_interval_ns: int
+
+
+@dataclass(frozen=True)
+class Records:
+    """Run-time values of the composition's kernels."""
+
+    params: np.record
+    state: np.record
+    work: np.ndarray
+    rules: tuple[np.record, ...]
+    sizing: np.record
+
+    def as_tuple(self) -> tuple[Any, ...]:
+        """In the order that the loop takes them."""
+        return (self.params, self.state, self.work, self.rules, self.sizing)
+
+
+class Session:
+    """An engine that runs one composition once.
+
+    Parameters
+    ----------
+    markets : sequence of Market
+        One per instrument, in the strategy's order.
+    program : Program
+        The compiled loop.
+    clocking, records : Clocking, Records
+        Times and run-time values.
+    log_rows : int
+        Rows of each log buffer; bounds memory, never changes a result.
+
+    Raises
+    ------
+    EngineError
+        From `slices`, if the engine, a kernel or the ledger fails.
+    """
+
+    def __init__(
+        self,
+        markets: Sequence[Market],
+        program: Program,
+        clocking: Clocking,
+        records: Records,
+        *,
+        log_rows: int = LOG_ROWS,
+    ) -> None:
+        load_symbols()
+        self._markets = tuple(markets)  # keeps the event arrays alive: the engine holds bare pointers
+        self._program = program
+        self._records = records.as_tuple()
+        self._is_roi = all(m.low_px is not None and m.high_px is not None for m in markets)
+        self._engine = _build_engine(self._markets, self._is_roi)
+        self.arrays: LoopArrays = allocate(contracts_of([_contract(m, self._is_roi) for m in markets]), log_rows)
+        clock = self.arrays.clock[0]
+        clock["start_ts"], clock["end_ts"] = clocking.start_ts, clocking.end_ts
+        clock["timer_ns"], clock["equity_ns"] = clocking.timer_ns, clocking.equity_interval_ns
+        clock["now_ts"], clock["next_order_id"] = clocking.start_ts, 1
+
+    @property
+    def local_ts(self) -> int:
+        """Simulated time, ns UTC."""
+        return int(self.arrays.clock[0]["now_ts"])
+
+    @property
+    def wakes(self) -> int:
+        """How often the engine has been asked to go on."""
+        return int(self.arrays.clock[0]["wakes"])
+
+    def prepare(self) -> None:
+        """Load or compile the loop, and go to the start of the data, without taking a step."""
+        self._run(0)
+
+    def slices(self, max_wakes: int) -> Iterator[Mapping[str, np.ndarray]]:
+        """Run to the end, `max_wakes` wake-ups at a time.
+
+        Yields
+        ------
+        mapping of str to record array
+            What the slice added to each of `TABLES`: views, valid until the next slice.
+        """
+        while True:
+            outcome = self._run(max_wakes)
+            self._check_ledger()
+            yield self._drain()
+            if outcome == Outcome.END_OF_DATA:
+                return
+
+    def close(self) -> None:
+        """Free the engine; the session cannot be used afterwards."""
+        if self._engine:
+            from hftbacktest import binding
+
+            close = binding.roivecbt_close if self._is_roi else binding.hashmapbt_close
+            close(self._engine)
+            self._engine = 0
+
+    def _run(self, max_wakes: int) -> Outcome:
+        try:
+            outcome = Outcome(
+                self._program.run_slice(self._engine, self._is_roi, self.arrays, self._records, max_wakes)
+            )
+        except Exception as error:
+            raise KernelError(
+                f"a kernel raised {type(error).__name__}: {error} (simulated time {_iso(self.local_ts)}).",
+                local_ts=self.local_ts,
+            ) from error
+        if outcome == Outcome.ERROR:
+            raise self._engine_error()
+        return outcome
+
+    def _engine_error(self) -> EngineError:
+        clock = self.arrays.clock[0]
+        code, order_id = int(clock["engine_code"]), int(clock["fault_order_id"])
+        what = _FAULTS.get(code) or f"the engine returned code {code}: {_ENGINE_ERRORS.get(code, 'unknown')}"
+        order = f", order {order_id}" if order_id else ""
+        return EngineError(f"{what} (simulated time {_iso(self.local_ts)}{order}).", local_ts=self.local_ts)
+
+    def _check_ledger(self) -> None:
+        """Compare our positions with the engine's, which books fills on its own."""
+        from hftbacktest import binding
+
+        position = binding.roivecbt_position if self._is_roi else binding.hashmapbt_position
+        for asset, market in enumerate(self._markets):
+            ours = float(self.arrays.ledger[asset]["position_qty"])
+            theirs = float(position(self._engine, asset))
+            if abs(ours - theirs) > 0.5 * market.instrument.lot_size:
+                fills = self.arrays.fills[: int(self.arrays.clock[0]["fills"])]
+                own = fills[fills["asset"] == asset]
+                last = f"last fill: order {own[-1]['order_id']} at {_iso(int(own[-1]['local_ts']))}" if len(own) else "no fill in this slice"
+                raise LedgerError(
+                    f"{market.instrument.symbol}: the ledger's position must be the engine's, was {ours} against "
+                    f"{theirs} at {_iso(self.local_ts)} ({last}).",
+                    local_ts=self.local_ts,
+                )
+
+    def _drain(self) -> Mapping[str, np.ndarray]:
+        clock = self.arrays.clock[0]
+        tables = {name: getattr(self.arrays, name)[: int(clock[name])] for name in TABLES}
+        for name in TABLES:
+            clock[name] = 0
+        return tables
+
+
+def _contract(market: Market, is_roi: bool) -> dict[str, float]:
+    instrument, fees = market.instrument, market.fees
+    low, high = _bounds_ticks(market) if is_roi else (1, 2**62)
+    return {
+        "tick_size": instrument.tick_size,
+        "lot_size": instrument.lot_size,
+        "contract_size": instrument.contract_size,
+        "low_ticks": low,
+        "high_ticks": high,
+        "maker_value_frac": fees.maker_value_frac,
+        "taker_value_frac": fees.taker_value_frac,
+        "maker_per_qty": fees.maker_per_qty,
+        "taker_per_qty": fees.taker_per_qty,
+        "per_fill": fees.per_fill,
+    }
+
+
+def _bounds_ticks(market: Market) -> tuple[int, int]:
+    assert market.low_px is not None
+    assert market.high_px is not None
+    tick = market.instrument.tick_size
+    return max(1, round(market.low_px / tick)), round(market.high_px / tick)
+
+
+def _build_engine(markets: Sequence[Market], is_roi: bool) -> int:
+    """Build hftbacktest's engine and return its address."""
+    from hftbacktest import BacktestAsset, build_hashmap_backtest, build_roivec_backtest
+
+    assets = []
+    for market in markets:
+        asset = BacktestAsset().data(list(market.events)).linear_asset(market.instrument.contract_size)
+        asset.constant_order_latency(market.latency.entry_ns, market.latency.response_ns)
+        _set_queue(asset, market.queue)
+        asset.no_partial_fill_exchange()
+        # The engine's own fees are not used (see the ledger); its position is.
+        asset.trading_value_fee_model(0.0, 0.0)
+        asset.tick_size(market.instrument.tick_size).lot_size(market.instrument.lot_size).last_trades_capacity(0)
+        if is_roi:
+            low, high = _bounds_ticks(market)
+            asset.roi_lb(low * market.instrument.tick_size).roi_ub(high * market.instrument.tick_size)
+        assets.append(asset)
+    return int((build_roivec_backtest if is_roi else build_hashmap_backtest)(assets))
+
+
+def _set_queue(asset: Any, queue: QueueModel) -> None:
+    if queue.kind == QueueKind.RISK_AVERSE:
+        asset.risk_adverse_queue_model()
+    elif queue.kind == QueueKind.LOG_PROB:
+        asset.log_prob_queue_model()
+    else:
+        asset.power_prob_queue_model(queue.exponent)
+
+
+def _iso(ts: int) -> str:
+    """ISO 8601 UTC with nanoseconds."""
+    return f"{np.datetime64(ts, 'ns')}Z"
