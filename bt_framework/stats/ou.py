@@ -353,10 +353,12 @@ def fit_ou(values: ArrayLike, dt_s: float) -> OuFit:
     if not 0.0 < dt_s < math.inf:
         raise ValueError(f"dt_s must be finite and > 0, was {dt_s!r}.")
     out = record(OU)
-    _fit(out, array, float(dt_s))
+    with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns where compiled code does not
+        _fit(out, array, float(dt_s))
     estimates: dict[str, Any] = {name: out[name].item() for name in OU.names or ()}
     estimates["status"] = OuStatus(estimates["status"])
-    return OuFit(dt_s=dt_s, **estimates, **_errors(dt_s, **estimates))
+    estimates.update(_errors(dt_s, **estimates))
+    return OuFit(dt_s=dt_s, **estimates)
 
 
 def _errors(
