@@ -127,7 +127,7 @@ def _solve(
     if not -1.0 < slope < 0.0:
         return _NOT_REVERTING
     residuals = s_dd - slope * s_ud
-    if residuals <= max(floor, _ROUNDING * s_dd):
+    if residuals <= _ROUNDING * (s_dd + scale * math.sqrt(n * s_dd)):
         return _CONSTANT
     theta = -math.log1p(slope) / dt_s
     variance = residuals / n
