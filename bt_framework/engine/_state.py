@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numba import from_dtype, int64
+from numba.experimental import jitclass
 
 from bt_framework.records import EQUITY, FILL, INTENT, ORDER, REFUSAL, SIGNAL
 
@@ -110,6 +112,38 @@ class LoopArrays(NamedTuple):
     refusals: np.ndarray
     equity: np.ndarray
     scratch: np.ndarray
+
+
+_ROW_TYPES = {
+    "clock": CLOCK,
+    "contracts": CONTRACT,
+    "ledger": LEDGER,
+    "open_orders": OPEN_ORDER,
+    "intents": INTENT,
+    "signals": SIGNAL,
+    "orders": ORDER,
+    "fills": FILL,
+    "refusals": REFUSAL,
+    "equity": EQUITY,
+}
+
+
+@jitclass([(name, from_dtype(dtype)[::1]) for name, dtype in _ROW_TYPES.items()] + [("scratch", int64[::1])])
+class LoopState:
+    """`LoopArrays` inside compiled code: one pointer instead of the eighty words that a tuple of arrays is."""
+
+    def __init__(self, arrays):
+        self.clock = arrays.clock
+        self.contracts = arrays.contracts
+        self.ledger = arrays.ledger
+        self.open_orders = arrays.open_orders
+        self.intents = arrays.intents
+        self.signals = arrays.signals
+        self.orders = arrays.orders
+        self.fills = arrays.fills
+        self.refusals = arrays.refusals
+        self.equity = arrays.equity
+        self.scratch = arrays.scratch
 
 
 def allocate(contracts: np.ndarray, log_rows: int = LOG_ROWS) -> LoopArrays:

@@ -6,6 +6,7 @@ replaced by the composition's own. As it stands, it does nothing.
 
 from bt_framework.engine._broker import log_refusal, send, why_invalid
 from bt_framework.engine._loop import advance, log_equity, logs_full, settle, start, views_of
+from bt_framework.engine._state import LoopState
 from bt_framework.jit import cached_kernel, kernel
 
 WAKES_ON_BOOK = False
@@ -106,13 +107,14 @@ def step(engine, is_roi, a, views, records):
 
 
 @cached_kernel
-def run_slice(engine, is_roi, a, records, max_wakes):
+def run_slice(engine, is_roi, arrays, records, max_wakes):
     """Run until `max_wakes` wake-ups are used up, a log is nearly full, the data ends, or something fails.
 
-    `engine` is its address and `is_roi` its form, `a` the run's `LoopArrays`, `records` the kernels' (params, state,
+    `engine` is its address and `is_roi` its form, `arrays` the run's `LoopArrays`, `records` the kernels' (params, state,
     work, rules, sizing). `max_wakes` never changes a result. Returns an outcome; after ERROR, ``clock.engine_code``
     is the engine's code or a `Fault`.
     """
+    a = LoopState(arrays)
     if a.clock[0].started == 0:
         code = start(engine, is_roi, a)
         if code != 0:
