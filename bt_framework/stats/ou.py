@@ -131,11 +131,11 @@ def _solve(
         return _CONSTANT
     theta = -math.log1p(slope) / dt_s
     variance = residuals / n
-    stationary_variance = variance / (-slope * (2.0 + slope))
+    stationary_sd = math.sqrt(variance) / math.sqrt(-slope * (2.0 + slope))
     out.theta = theta
     out.mu = mean + mean_u - mean_d / slope
-    out.sigma = math.sqrt(2.0 * theta * stationary_variance)
-    out.stationary_sd = math.sqrt(stationary_variance)
+    out.sigma = math.sqrt(2.0 * theta) * stationary_sd
+    out.stationary_sd = stationary_sd
     out.half_life_s = _LN_2 / theta
     out.residual_variance = variance
     return _OK

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bt_framework.records import record
@@ -16,6 +16,7 @@ from bt_framework.stats.kalman import KALMAN, KALMAN_STEP, KalmanHedge, kalman_r
 plain_update = getattr(kalman_update, "py_func", kalman_update)
 plain_reset = getattr(kalman_reset, "py_func", kalman_reset)
 
+compiled_once = settings(deadline=None)  # the first example may compile
 finite = st.floats(-1e3, 1e3, allow_subnormal=False)
 variances = st.floats(1e-9, 1e3)
 
@@ -104,6 +105,7 @@ def test_without_drift_the_filter_is_the_regression_by_least_squares(shared_dir)
     np.testing.assert_allclose(steps.hedge_ratio[at][50:], expected["ols_slope"][50:], rtol=1e-5, atol=1e-5)
 
 
+@compiled_once
 @given(
     data=st.lists(st.tuples(finite, finite), min_size=1, max_size=30),
     q=st.tuples(variances, variances),
@@ -120,6 +122,7 @@ def test_covariance_stays_positive_semi_definite_and_innovations_uncertain(data,
     assert (steps.innovation_variance >= r).all()
 
 
+@compiled_once
 @given(data=st.lists(st.tuples(finite, finite), max_size=30), cut=st.integers(0, 30))
 def test_filtering_in_two_parts_with_the_state_carried_over_changes_nothing(data, cut):
     x, y = np.array(data, float).reshape(-1, 2).T
