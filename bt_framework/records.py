@@ -98,14 +98,14 @@ class OrderEvent(IntEnum):
 
 
 class Tag(IntEnum):
-    """Why a strategy sent an order."""
+    """Why a strategy sent an order; the first four are numbered as the `SignalKind` that they follow."""
 
     NONE = 0
     ENTRY = 1
     EXIT = 2
     STOP = 3
-    CHASE = 4
-    FLATTEN = 5
+    FLATTEN = 4
+    CHASE = 5
     QUOTE = 6
 
 
