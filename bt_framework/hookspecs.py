@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from bt_framework.config.schema import ComponentConfig
+
 if TYPE_CHECKING:
-    from bt_framework.config.schema import ComponentConfig
     from bt_framework.results.run import RunContext, RunSummary, SliceBatch
 
-    Register = Callable[[type[ComponentConfig], Callable[[Any], Any]], None]
+Register = Callable[[type[ComponentConfig], Callable[[Any], Any]], None]
+"""What registration hooks are called with: ``register(config_class, build)``."""
 
 PROJECT = "bt_framework"
 

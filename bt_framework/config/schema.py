@@ -12,29 +12,51 @@ Duration: TypeAlias = int | str
 """Whole nanoseconds, or text with a unit (``250us``); `ComponentConfig` turns it into nanoseconds."""
 
 
-def param(default: Any, doc: str, *, unit: str = "") -> Any:
-    """Return a dataclass field with its one-line description and unit, as `bt plugins` prints them."""
-    metadata = {"doc": doc, "unit": unit}
+def param(default: Any, doc: str, *, unit: str = "", secret: bool = False) -> Any:
+    """Return a dataclass field with its one-line description and unit, as `bt plugins` prints them.
+
+    The value of a `secret` field, such as a password, is not written to run folders, stores or screens.
+    """
+    metadata = {"doc": doc, "unit": unit, "secret": secret}
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass
-class ComponentConfig:
-    """Base of every component's configuration.
+class BaseConfig:
+    """Durations and freezing, for everything that a user may configure.
 
-    ``name`` is the registry name; each subclass gives its own as the default. Fields of type `Duration` must
-    end in ``_ns`` and are whole nanoseconds after construction. Check ranges in ``__post_init__`` (call super first).
+    Hydra merges overrides into instances, so these dataclasses cannot be frozen ones; what leaves the boundary is.
     """
-
-    name: str = param("", "registry name; choose another with GROUP=NAME")
 
     def __post_init__(self) -> None:
         """Turn durations into nanoseconds."""
         for f in dataclasses.fields(self):
             if f.type in (Duration, "Duration"):
                 setattr(self, f.name, parse_duration_ns(getattr(self, f.name), f.name))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Refuse changes after `freeze`."""
+        if "_frozen" in self.__dict__:
+            raise dataclasses.FrozenInstanceError(f"cannot assign to {name!r}: the composition is closed")
+        object.__setattr__(self, name, value)
+
+    def freeze(self) -> None:
+        """Let nobody change the configuration any more."""
+        object.__setattr__(self, "_frozen", True)
+
+
+@dataclass
+class ComponentConfig(BaseConfig):
+    """Base of every component's configuration.
+
+    ``name`` is the registry name; each subclass gives its own as the default. Fields of type `Duration` must
+    end in ``_ns`` and are whole nanoseconds after construction. Check ranges in ``__post_init__`` (call super first)
+    and raise a `ConfigError` that starts with the key: ``KEY must be ..., was ....``
+    """
+
+    name: str = param("", "registry name; choose another with GROUP=NAME")
 
 
 @dataclass(frozen=True)
@@ -46,6 +68,7 @@ class FieldInfo:
     default: Any
     unit: str
     doc: str
+    secret: bool = False
 
 
 def field_infos(config_class: type) -> list[FieldInfo]:
@@ -56,5 +79,10 @@ def field_infos(config_class: type) -> list[FieldInfo]:
             continue
         default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
         type_name = f.type if isinstance(f.type, str) else getattr(f.type, "__name__", str(f.type))
-        infos.append(FieldInfo(f.name, type_name, default, f.metadata.get("unit", ""), f.metadata.get("doc", "")))
+        meta = f.metadata
+        infos.append(
+            FieldInfo(
+                f.name, type_name, default, meta.get("unit", ""), meta.get("doc", ""), meta.get("secret", False)
+            )
+        )
     return infos

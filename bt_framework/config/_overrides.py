@@ -1,0 +1,140 @@
+"""What users may override, and what a configuration may never do: import code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.errors import HydraException
+from omegaconf import Container, DictConfig, ListConfig
+
+from bt_framework.errors import ConfigError
+
+_HYDRA_KEYS = (
+    "hydra.job",
+    "hydra.launcher",
+    "hydra.mode",
+    "hydra.searchpath",
+    "hydra.sweep",
+    "hydra.sweeper",
+    "hydra.verbose",
+    "hydra/launcher",
+    "hydra/sweeper",
+)
+_TRUSTED_TARGETS = ("hydra._internal.core_plugins.", "hydra_plugins.")
+_LOGGING_KEYS = {"version", "root", "disable_existing_loggers"}
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Parse `overrides` and refuse those that could make Hydra import code.
+
+    Raises
+    ------
+    ConfigError
+        If one cannot be read, sets a key that starts with an underscore, or a key of Hydra's that is not a job knob.
+    """
+    parser = OverridesParser.create()
+    parsed = []
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException as error:
+            raise ConfigError(f"cannot read the override {text!r}: {_first_line(error)}. Write KEY=VALUE.") from error
+        if not override.key_or_group.strip():
+            raise ConfigError(f"cannot read the override {text!r}: it has no key. Write KEY=VALUE.")
+        _refuse_code(override, text)
+        parsed.append(override)
+    return parsed
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].strip().rstrip(".")
+
+
+def _refuse_code(override: Override, text: str) -> None:
+    key = override.key_or_group
+    for name in [*re.split(r"[./]", key), *_keys_in(override._value)]:
+        if name.startswith("_"):
+            raise ConfigError(
+                f"the override {text!r} sets {name}: keys that start with an underscore are refused, because a "
+                "configuration must not import code. Choose components by name, GROUP=NAME."
+            )
+    is_hydra = re.match(r"hydra([./]|$)", key)
+    if is_hydra and not any(key == k or key.startswith(k + ".") for k in _HYDRA_KEYS):
+        raise ConfigError(f"the override {text!r} is refused: of Hydra's own keys one may set {', '.join(_HYDRA_KEYS)}.")
+
+
+def _keys_in(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield str(getattr(key, "text", key))
+            yield from _keys_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _keys_in(item)
+    elif isinstance(value, ChoiceSweep):
+        yield from _keys_in(value.list)
+
+
+def is_hydra(override: Override) -> bool:
+    """Whether `override` sets one of Hydra's own keys."""
+    return bool(re.match(r"hydra([./]|$)", override.key_or_group))
+
+
+def forced(override: Override) -> str:
+    """Return the text of `override`, with ``++`` where it sets a key of a component.
+
+    Hydra refuses new keys in any mapping unless told to add them, so ``data.tick_size={BTCUSDT:0.1}`` would fail.
+    Keys that are not in the dataclass are refused at the boundary, with a better message.
+    """
+    text = str(override.input_line)
+    plain = override.type is not None and override.type.name == "CHANGE"
+    if plain and "." in override.key_or_group and override.package is None and not is_hydra(override):
+        return "++" + text
+    return text
+
+
+def refuse_code_in(cfg: DictConfig) -> None:
+    """Refuse a composed configuration that could import code, from whatever file it came.
+
+    Raises
+    ------
+    ConfigError
+        If a key starts with an underscore, Hydra would build a class of nobody's launcher or sweeper, or
+        call back or log through one.
+    """
+    for path, value in _leaves(cfg):
+        name = path.rpartition(".")[2]
+        if not name.startswith("_"):
+            continue
+        trusted = path in ("hydra.launcher._target_", "hydra.sweeper._target_") or (
+            path.startswith(("hydra.launcher.", "hydra.sweeper.")) and name == "_target_"
+        )
+        if not (trusted and isinstance(value, str) and value.startswith(_TRUSTED_TARGETS)):
+            raise ConfigError(
+                f"{path} is refused: keys that start with an underscore would let a configuration import code. "
+                "Choose components by name, GROUP=NAME."
+            )
+    if "hydra" not in cfg:
+        return
+    if cfg.hydra.callbacks:
+        raise ConfigError("hydra.callbacks must be empty: a configuration must not import code.")
+    for key in ("job_logging", "hydra_logging"):
+        if set(cfg.hydra[key]) - _LOGGING_KEYS:
+            raise ConfigError(f"hydra.{key} must be left alone: a configuration must not import code.")
+
+
+def _leaves(cfg: Container, prefix: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield (dotted key, raw value) of every key, interpolations unresolved."""
+    items: Iterable[tuple[Any, Any]] = cfg.items_ex(resolve=False) if isinstance(cfg, DictConfig) else ()
+    if isinstance(cfg, ListConfig):
+        items = enumerate(cfg._iter_ex(resolve=False))
+    for key, value in items:
+        path = f"{prefix}{key}"
+        yield path, value
+        if isinstance(value, Container) and not value._is_none() and not value._is_missing():
+            if not value._is_interpolation():
+                yield from _leaves(value, path + ".")

@@ -1,0 +1,284 @@
+"""The boundary: overrides and YAML become validated dataclasses, once; nothing below sees a DictConfig."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bt_framework.config import _messages, _overrides
+from bt_framework.config._secrets import without_secrets
+from bt_framework.config._sources import LIST_GROUPS, Provenance
+from bt_framework.config.schema import BaseConfig, ComponentConfig
+from bt_framework.config.settings import Root, Settings
+from bt_framework.errors import BtError, ConfigError, PluginError
+from bt_framework.plugin_manager import PluginHost, discover
+from bt_framework.registry import Component, Kind
+
+CONFIG_MODULE = "bt_conf"
+CONFIG_NAME = "config"
+
+_HYDRA_LOCK = threading.Lock()
+"""Hydra keeps one composition per process in globals; two threads must take turns."""
+
+
+class Choice(NamedTuple):
+    """A component and its validated configuration."""
+
+    component: Component
+    config: ComponentConfig
+
+    def build(self) -> Any:
+        """Build the component."""
+        return self.component.build(self.config)
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A validated composition; its dataclasses are frozen.
+
+    Attributes
+    ----------
+    settings : Settings
+        The keys that belong to no component.
+    choices : mapping of Kind to tuple of Choice
+        The components chosen, in the order of the configuration (of rules: chain order).
+    host : PluginHost
+        What the installed packages offer.
+    """
+
+    settings: Settings
+    choices: Mapping[Kind, tuple[Choice, ...]]
+    host: PluginHost
+
+    def one(self, kind: Kind) -> Choice:
+        """Return the component of a group of which one is chosen.
+
+        Raises
+        ------
+        ConfigError
+            If none is chosen; the message lists what there is.
+        """
+        chosen = self.choices.get(kind, ())
+        if not chosen:
+            raise ConfigError(_messages.none_chosen(kind, self.host))
+        return chosen[0]
+
+    def many(self, kind: Kind) -> tuple[Choice, ...]:
+        """Return the components of a group of which any number is chosen, in order."""
+        return self.choices.get(kind, ())
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """The composition as plain dicts, lists and scalars: defaults filled in, durations in ns, no secrets."""
+        plain: dict[str, Any] = without_secrets(self.settings)
+        for kind, chosen in self.choices.items():
+            if kind in LIST_GROUPS:
+                plain[str(kind)] = {c.component.name: without_secrets(c.config) for c in chosen}
+            elif chosen:
+                plain[str(kind)] = without_secrets(chosen[0].config)
+        return plain
+
+
+def compose(
+    overrides: Sequence[str] = (), *, config_dirs: Sequence[str] = (), host: PluginHost | None = None
+) -> Composition:
+    """Compose a run from overrides, as the command line takes them.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        Such as ``["+strategy=ou_pairs", "latency=colo", "strategy.entry_z=2.5"]``.
+    config_dirs : sequence of str
+        Folders with YAML options of your own, searched before those of the installed packages.
+    host : PluginHost, optional
+        What is installed; found if not given.
+
+    Raises
+    ------
+    ConfigError
+        If the composition is wrong. The message says what, where, was, and fix.
+    PluginError
+        If a component is missing or ambiguous because of a broken package.
+    """
+    host = host or discover()
+    for override in _overrides.parse(overrides):
+        if _overrides.is_hydra(override) and override.key_or_group != "hydra.searchpath":
+            raise ConfigError(f"{override.input_line}: keys of Hydra are for the command line, bt -m.")
+    cfg = load(overrides, host, config_dirs)
+    return composition_of(cfg, host=host)
+
+
+def load(overrides: Sequence[str], host: PluginHost, config_dirs: Sequence[str] = ()) -> DictConfig:
+    """Let Hydra compose, its node included, with its errors in our words."""
+    lines = hydra_overrides(overrides, host, config_dirs)
+    provenance = Provenance(overrides, {}, [f"pkg://{CONFIG_MODULE}", *search_paths(host, config_dirs)])
+    with _HYDRA_LOCK:
+        store_schemas(host)
+        with initialize_config_module(CONFIG_MODULE, version_base="1.3", job_name="bt"):
+            with _messages.in_our_words(host, provenance):
+                cfg = hydra_compose(CONFIG_NAME, lines, return_hydra_config=True)
+    _overrides.refuse_code_in(cfg)
+    return cfg
+
+
+def hydra_overrides(overrides: Sequence[str], host: PluginHost, config_dirs: Sequence[str] = ()) -> list[str]:
+    """Return `overrides` as Hydra wants them, with the search paths of the packages.
+
+    Raises
+    ------
+    ConfigError
+        If one cannot be read or is refused.
+    """
+    paths = search_paths(host, config_dirs)
+    lines = []
+    for override in _overrides.parse(overrides):
+        if override.key_or_group == "hydra.searchpath":
+            value = override.value()
+            paths = [*(value if isinstance(value, list) else [value]), *paths]
+        else:
+            lines.append(_overrides.forced(override))
+    if paths:
+        quoted = ",".join("'" + str(p).replace("\\", "\\\\").replace("'", "\\'") + "'" for p in paths)
+        lines.append(f"hydra.searchpath=[{quoted}]")
+    return lines
+
+
+def search_paths(host: PluginHost, config_dirs: Sequence[str] = ()) -> list[str]:
+    """Return the folders to search after the built-in options, the user's own first."""
+    from pathlib import Path
+
+    found = []
+    for folder in config_dirs:
+        path = Path(folder).expanduser().resolve()
+        if not path.is_dir():
+            raise ConfigError(f"the folder of options {folder!r} does not exist.")
+        found.append(f"file://{path}")
+    return found + [p.path for p in host.search_paths]
+
+
+def store_schemas(host: PluginHost) -> None:
+    """Give Hydra the dataclasses as ``/schema/GROUP/NAME``, which the YAML options include."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="settings", node=Root, provider="bt")
+    for component in host.registry.components():
+        group, name = str(component.kind), component.name
+        try:
+            store.store(group=f"schema/{group}", name=name, node=component.config_class, provider="bt")
+        except Exception as error:
+            raise PluginError(
+                f"{component.package} {component.version}: the {group} {name!r} has a key that cannot be "
+                f"configured: {str(error).partition(chr(10))[0]}. Use int, float, bool, str, lists, dicts or None."
+            ) from error
+
+
+def composition_of(cfg: DictConfig | Mapping[str, Any], *, host: PluginHost | None = None) -> Composition:
+    """Validate what Hydra composed, or a composition written as a plain mapping (such as a run's config.yaml).
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown or a value wrong; the message names the key and the override or file it came from.
+    PluginError
+        If a component is missing or ambiguous because of a broken package.
+    """
+    host = host or discover()
+    if not isinstance(cfg, DictConfig):
+        cfg = OmegaConf.create(dict(cfg))
+    provenance = _provenance_of(cfg)
+    _overrides.refuse_code_in(cfg)
+    with _messages.in_our_words(host, provenance):
+        _refuse_unknown_keys(cfg, Root, "", provenance, also=("hydra", "experiment"))
+        names = [f.name for f in dataclasses.fields(Settings)]
+        given = {name: cfg[name] for name in names if name in cfg}
+        settings = _instance(OmegaConf.merge(OmegaConf.structured(Settings), given), "", provenance)
+        choices = {kind: tuple(_choices(cfg, kind, host, provenance)) for kind in Kind}
+    return Composition(settings, choices, host)
+
+
+def _provenance_of(cfg: DictConfig) -> Provenance:
+    """Where the values of `cfg` came from, as Hydra recorded it: in the configuration, or in a job's globals."""
+    hydra = cfg.get("hydra")
+    if hydra is None and HydraConfig.initialized():
+        hydra = HydraConfig.get()
+    if hydra is None:
+        return Provenance()
+    paths = [f"{s.schema}://{s.path}" for s in hydra.runtime.config_sources if s.schema in ("pkg", "file")]
+    return Provenance(list(hydra.overrides.task), dict(hydra.runtime.choices), paths)
+
+
+def _choices(cfg: DictConfig, kind: Kind, host: PluginHost, provenance: Provenance) -> Iterator[Choice]:
+    key = str(kind)
+    if key not in cfg or OmegaConf.is_missing(cfg, key) or cfg[key] is None:
+        return
+    node = cfg[key]
+    if not isinstance(node, DictConfig):
+        raise ConfigError(_messages.not_an_option(kind, node, host))
+    if key not in LIST_GROUPS:
+        yield _choice(node, kind, key, host, provenance)
+        return
+    for name, child in node.items():
+        if not isinstance(child, DictConfig):
+            raise ConfigError(_messages.not_an_option(kind, name, host))
+        yield _choice(child, kind, f"{key}.{name}", host, provenance)
+
+
+def _choice(node: DictConfig, kind: Kind, path: str, host: PluginHost, provenance: Provenance) -> Choice:
+    """Validate one component's node against its dataclass."""
+    name = node.get("name")
+    if not isinstance(name, str) or not name:
+        raise ConfigError(_messages.none_chosen(kind, host, given=path))
+    _check_name(node, kind, path, name)
+    component = host.component(kind, name)
+    _refuse_unknown_keys(node, component.config_class, path, provenance)
+    if OmegaConf.get_type(node) is not component.config_class:
+        plain = OmegaConf.to_container(node, resolve=True)
+        node = OmegaConf.merge(OmegaConf.structured(component.config_class), plain)  # type: ignore[assignment]
+    return Choice(component, _instance(node, path, provenance))
+
+
+def _check_name(node: DictConfig, kind: Kind, path: str, name: str) -> None:
+    """Refuse a name that was overridden: the other keys would be those of another component."""
+    config_class = OmegaConf.get_type(node)
+    if isinstance(config_class, type) and issubclass(config_class, ComponentConfig):
+        (declared,) = (f.default for f in dataclasses.fields(config_class) if f.name == "name")
+        if name != declared:
+            raise ConfigError(
+                f"{path}.name must be {declared!r}, was {name!r}. To choose another {kind} write "
+                f"{_messages.how_to_choose(kind, name)}."
+            )
+
+
+def _refuse_unknown_keys(
+    node: DictConfig, config_class: type, path: str, provenance: Provenance, also: Sequence[str] = ()
+) -> None:
+    known = [f.name for f in dataclasses.fields(config_class)]
+    for key in node:
+        if key not in known and key not in also:
+            raise ConfigError(_messages.unknown_key(path, str(key), config_class, provenance))
+
+
+def _instance(node: Any, path: str, provenance: Provenance) -> Any:
+    """Make the dataclass of `node`, whose checks run now, and close it."""
+    try:
+        config = OmegaConf.to_object(node)
+    except ConfigError as error:
+        raise ConfigError(_messages.with_place(str(error), path, OmegaConf.get_type(node), provenance)) from error
+    except OmegaConfBaseException:
+        raise
+    except (BtError, ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        raise PluginError(
+            f"{path or 'the settings'}: {OmegaConf.get_type(node).__name__} failed to check its values: {error!r}."
+        ) from error
+    assert isinstance(config, BaseConfig)
+    config.freeze()
+    return config

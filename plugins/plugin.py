@@ -1,0 +1,66 @@
+"""Registers the built-in components, by the same door as any other package."""
+
+from __future__ import annotations
+
+from bt_framework.hookspecs import Register, hookimpl
+from bt_plugins.data import synthetic_pair
+from bt_plugins.exchange import no_partial_fill
+from bt_plugins.fees import schedules
+from bt_plugins.latency import constant
+from bt_plugins.queue import models
+from bt_plugins.risk import max_order_notional, max_position
+from bt_plugins.sizing import fixed_notional, fixed_qty
+from bt_plugins.strategies import market_maker
+
+
+@hookimpl
+def register_data(register: Register) -> None:
+    """Register data sources."""
+    register(synthetic_pair.SyntheticPair, synthetic_pair.build)
+
+
+@hookimpl
+def register_strategies(register: Register) -> None:
+    """Register strategies."""
+    register(market_maker.MarketMaker, market_maker.build)
+
+
+@hookimpl
+def register_latency_models(register: Register) -> None:
+    """Register latency models."""
+    for config_class in (constant.Colo, constant.SameRegion, constant.Retail, constant.Zero):
+        register(config_class, constant.build)
+
+
+@hookimpl
+def register_queue_models(register: Register) -> None:
+    """Register queue models."""
+    for config_class in (models.RiskAverse, models.LogProb, models.PowerProb):
+        register(config_class, models.build)
+
+
+@hookimpl
+def register_exchange_models(register: Register) -> None:
+    """Register exchange models."""
+    register(no_partial_fill.NoPartialFill, no_partial_fill.build)
+
+
+@hookimpl
+def register_fee_models(register: Register) -> None:
+    """Register fee schedules."""
+    for config_class in (schedules.BinanceUsdmVip0, schedules.FlatPerTrade, schedules.ZeroFees):
+        register(config_class, schedules.build)
+
+
+@hookimpl
+def register_risk_rules(register: Register) -> None:
+    """Register risk rules."""
+    register(max_position.MaxPosition, max_position.build)
+    register(max_order_notional.MaxOrderNotional, max_order_notional.build)
+
+
+@hookimpl
+def register_sizings(register: Register) -> None:
+    """Register sizing rules."""
+    register(fixed_qty.FixedQty, fixed_qty.build)
+    register(fixed_notional.FixedNotional, fixed_notional.build)

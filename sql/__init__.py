@@ -1,0 +1,1 @@
+"""SQL of stores and sources: one object or query per file."""
