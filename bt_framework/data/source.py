@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from bt_framework.results.run import Instrument
+
 Progress = Callable[[int, int], None]
 """Called with (bytes or rows done, total); total is 0 where it is not known."""
 
@@ -76,6 +78,13 @@ class Feed(ABC):
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:
         """Everything but file contents that decides the events: reader, its version, options. JSON types only."""
+
+    def known_instrument(self, report: FeedReport) -> Instrument | None:
+        """Sizes from the source's own catalogue, given what `report` says of symbol and venue; None to infer them.
+
+        Called once the first chunk has been read, and with the stored report when the events are in the store.
+        """
+        return None
 
     @abstractmethod
     def chunks(self, report: FeedReport, progress: Progress) -> Iterator[np.ndarray]:

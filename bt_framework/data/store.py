@@ -1,0 +1,392 @@
+"""The event store: each feed is ingested once; after that a run maps its events and reads nothing else.
+
+Layout, under the store's folder::
+
+    manifests/<key>.json                              what is known of one feed
+    objects/<ab>/<content hash>.npy                   events ready to be mapped: a cache with a size limit
+    archive/<reader>/<symbol>/<date>.<hash>.parquet   the same events, one symbol-day per file, kept
+    inputs/  locks/  tmp/                             remembered content hashes, locks, work in progress
+
+Everything is written under a temporary name and moved into place, so a reader never sees a part.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+
+from bt_framework.data import doctor
+from bt_framework.data._workspace import locked, storage_errors, workspace
+from bt_framework.data.doctor import Finding
+from bt_framework.data.manifest import InputFile, InputHashes, Manifest, Part, feed_key, refuse_changed
+from bt_framework.data.source import Feed, FeedReport, Progress
+from bt_framework.errors import DataError, StorageError
+from bt_framework.results.run import Instrument
+
+GIB = 1 << 30
+_HASH_PREFIX = 12
+
+Announce = Callable[[str], None]
+"""Called with one line for people."""
+
+
+@dataclass(frozen=True)
+class StoredFeed:
+    """One instrument's events in the store.
+
+    Attributes
+    ----------
+    path : Path
+        The .npy file; use `open`, which brings it back if it was evicted.
+    content_hash : str
+        SHA-256 of the events' bytes.
+    touch_low_px, touch_high_px : float
+        Lowest best bid and highest best ask, quote currency; NaN where there was neither book nor trade.
+    has_depth_clear : bool
+        Whether any event clears a side of the book.
+    """
+
+    symbol: str
+    path: Path
+    content_hash: str
+    events: int
+    first_local_ts: int
+    last_local_ts: int
+    first_exch_ts: int
+    spec: Instrument
+    touch_low_px: float
+    touch_high_px: float
+    has_depth_clear: bool
+    report: FeedReport
+    findings: tuple[Finding, ...]
+    key: str
+    store: EventStore = field(repr=False, compare=False)
+
+    def open(self) -> np.ndarray:
+        """Map the events: an EVENT array of shape (n_events,), read-only."""
+        try:
+            return np.load(self.path, mmap_mode="r")  # type: ignore[no-any-return]
+        except FileNotFoundError:
+            self.store.restore(self.key)
+            return np.load(self.path, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+class EventStore:
+    """Events of ingested feeds under one folder; many threads and processes may use it at once.
+
+    Parameters
+    ----------
+    root : Path
+        Made when something is stored.
+    max_cache_bytes : int
+        Limit for the mapped files together; those used longest ago are removed, and rebuilt from the archive
+        when they are wanted again.
+    """
+
+    def __init__(self, root: Path, max_cache_bytes: int = 50 * GIB) -> None:
+        self.root = root
+        self.max_cache_bytes = max_cache_bytes
+        self._inputs = InputHashes(root / "inputs")
+
+    def load(
+        self, feed: Feed, progress: Progress | None = None, announce: Announce | None = None
+    ) -> StoredFeed:
+        """Return the feed's events, ingesting them if the store does not have them.
+
+        Raises
+        ------
+        DataError
+            If the input cannot be used or the doctor refuses it; nothing is stored then.
+        StorageError
+            If the store's folder cannot be written; nothing half-written is left.
+        """
+        announce = announce or _silent
+        with storage_errors(self.root, "storing events", feed.files):
+            inputs = tuple(self._inputs.describe(path) for path in feed.files)
+            key = feed_key(feed, inputs)
+            stored = self._find(key, feed)
+            if stored is None:
+                with locked(self.root / "locks" / key, lambda: announce("waiting for another ingest of it")):
+                    stored = self._find(key, feed) or self._make(key, feed, inputs, progress, announce)
+                self.evict(keep=stored.path)
+        return stored
+
+    def load_all(
+        self,
+        feeds: Sequence[Feed],
+        progress: Progress | None = None,
+        announce: Announce | None = None,
+        threads: int = 2,
+    ) -> list[StoredFeed]:
+        """Return `load` of each feed, in their order; up to `threads` are ingested at once."""
+        if len(feeds) <= 1 or threads <= 1:
+            return [self.load(feed, progress, announce) for feed in feeds]
+        shared = _SharedProgress(len(feeds), progress)
+        with ThreadPoolExecutor(threads) as pool:
+            jobs = [pool.submit(self.load, feed, shared.of(i), announce) for i, feed in enumerate(feeds)]
+            try:
+                return [job.result() for job in jobs]
+            except BaseException:
+                shared.stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def manifests(self) -> list[Manifest]:
+        """Everything stored, by symbol and time."""
+        paths = sorted((self.root / "manifests").glob("*.json"))
+        found = [manifest for path in paths if (manifest := Manifest.read(path)) is not None]
+        return sorted(found, key=lambda m: (m.symbol, m.first_local_ts, m.ingested_at_ns))
+
+    def mapping_path(self, content_hash: str) -> Path:
+        """Where the events of that content are mapped from."""
+        return self.root / "objects" / content_hash[:2] / f"{content_hash}.npy"
+
+    def remove(self, keys: Iterable[str]) -> int:
+        """Forget the feeds of these keys, and free what no other feed needs; returns the bytes freed."""
+        doomed = set(keys)
+        everything = self.manifests()
+        kept = [m for m in everything if m.key not in doomed]
+        used = {self.mapping_path(m.content_hash) for m in kept} | set(self._archived(kept))
+        freed = 0
+        with storage_errors(self.root, "removing events"):
+            for manifest in everything:
+                if manifest.key in doomed:
+                    self._manifest_path(manifest.key).unlink(missing_ok=True)
+                    for path in {
+                        self.mapping_path(manifest.content_hash),
+                        *self._archived([manifest]),
+                    } - used:
+                        freed += _unlink(path)
+        return freed
+
+    def restore(self, key: str) -> None:
+        """Rebuild the mapped file of a stored feed from its archive.
+
+        Raises
+        ------
+        StorageError
+            If the archive is not there or does not give the same events.
+        """
+        manifest = Manifest.read(self._manifest_path(key))
+        if manifest is None:
+            raise StorageError(
+                f"the event store {self.root} no longer has the feed {key[:12]}. Ingest it again."
+            )
+        with storage_errors(self.root, "rebuilding events"):
+            self._rebuild(manifest)
+            self.evict(keep=self.mapping_path(manifest.content_hash))
+
+    def evict(self, keep: Path | None = None) -> None:
+        """Remove mapped files, those used longest ago first, until the rest fits `max_cache_bytes`.
+
+        Only what can be rebuilt is removed, and never `keep`. A process that has a file mapped keeps it.
+        """
+        mapped = [(path.stat(), path) for path in (self.root / "objects").glob("*/*.npy")]
+        total = sum(stat.st_size for stat, _ in mapped)
+        if total <= self.max_cache_bytes:
+            return
+        archived = {
+            self.mapping_path(m.content_hash)
+            for m in self.manifests()
+            if all(path.exists() for path in self._archived([m]))
+        }
+        for stat, path in sorted(mapped, key=lambda item: item[0].st_mtime_ns):
+            if total <= self.max_cache_bytes:
+                return
+            if path != keep and path in archived:
+                total -= _unlink(path)
+
+    def _find(self, key: str, feed: Feed) -> StoredFeed | None:
+        manifest = Manifest.read(self._manifest_path(key))
+        if manifest is None or not _sizes_hold(manifest, feed):
+            return None
+        stored = self._stored(manifest)
+        try:
+            if stored.path.stat().st_size != _npy_bytes(manifest.events):
+                return None
+            os.utime(stored.path)
+        except PermissionError:
+            pass  # another user's store: not ours to mark as used
+        except OSError:
+            return None
+        return stored
+
+    def _make(
+        self,
+        key: str,
+        feed: Feed,
+        inputs: tuple[InputFile, ...],
+        progress: Progress | None,
+        announce: Announce,
+    ) -> StoredFeed:
+        manifest = Manifest.read(self._manifest_path(key))
+        if manifest is not None and _sizes_hold(manifest, feed):
+            try:
+                self._rebuild(manifest)
+                return self._stored(manifest)
+            except StorageError as error:
+                announce(f"{error} Ingesting again.")
+        return self._stored(self._ingest(key, feed, inputs, progress or _no_progress, announce))
+
+    def _ingest(
+        self, key: str, feed: Feed, inputs: tuple[InputFile, ...], progress: Progress, announce: Announce
+    ) -> Manifest:
+        from bt_framework.data._stream import reader_name, safe_name, stream
+
+        announce(f"ingesting {feed.symbol or ', '.join(path.name for path in feed.files)}")
+        with workspace(self.root) as folder:
+            seen = stream(feed, folder, progress, write=True)
+            doctor.refuse_fatal(seen.symbol, seen.findings)
+            refuse_changed(inputs)
+            assert seen.spec is not None
+            for notice in seen.spec.notices:
+                announce(notice)
+            archive = Path("archive") / reader_name(feed) / safe_name(seen.symbol)
+            stem = seen.content_hash[:_HASH_PREFIX]
+            parts = tuple(Part(str(archive / f"{date}.{stem}.parquet"), rows) for date, rows in seen.days)
+            stats = seen.doctor.stats
+            low_px, high_px = seen.doctor.touch_px()
+            manifest = Manifest(
+                key=key,
+                reader=reader_name(feed),
+                symbol=seen.symbol,
+                content_hash=seen.content_hash,
+                events=int(stats.rows),
+                first_local_ts=int(stats.first_local_ts),
+                last_local_ts=int(stats.last_local_ts),
+                first_exch_ts=int(stats.first_exch_ts),
+                spec=seen.spec.instrument,
+                tick_source=seen.spec.tick_source,
+                lot_source=seen.spec.lot_source,
+                touch_low_px=low_px,
+                touch_high_px=high_px,
+                has_depth_clear=bool(stats.clears),
+                report=seen.report,
+                findings=tuple(seen.findings),
+                parts=parts,
+                inputs=inputs,
+                ingested_at_ns=time.time_ns(),
+            )
+            for (date, _), part in zip(seen.days, parts, strict=True):
+                _move(folder / f"{date}.parquet", self.root / part.path)
+            _move(folder / "events.npy", self.mapping_path(seen.content_hash))
+            manifest.write(self._manifest_path(key))
+        return manifest
+
+    def _rebuild(self, manifest: Manifest) -> None:
+        """Write the mapped file from the archive, and check that it is the same to the bit."""
+        from bt_framework.data._sink import NpyFile, archived_rows
+
+        with workspace(self.root) as folder:
+            npy = NpyFile(folder / "events.npy")
+            try:
+                for part in manifest.parts:
+                    for rows in archived_rows(self.root / part.path):
+                        npy.append(rows)
+                content_hash = npy.finish()
+            except (OSError, ValueError, KeyError) as error:
+                raise StorageError(
+                    f"the archive of {manifest.symbol} in {self.root} cannot be read: {error}."
+                ) from error
+            finally:
+                npy.close()
+            if content_hash != manifest.content_hash:
+                raise StorageError(
+                    f"the archive of {manifest.symbol} in {self.root} is damaged: its events have changed."
+                )
+            _move(folder / "events.npy", self.mapping_path(content_hash))
+
+    def _stored(self, m: Manifest) -> StoredFeed:
+        return StoredFeed(
+            symbol=m.symbol,
+            path=self.mapping_path(m.content_hash),
+            content_hash=m.content_hash,
+            events=m.events,
+            first_local_ts=m.first_local_ts,
+            last_local_ts=m.last_local_ts,
+            first_exch_ts=m.first_exch_ts,
+            spec=m.spec,
+            touch_low_px=m.touch_low_px,
+            touch_high_px=m.touch_high_px,
+            has_depth_clear=m.has_depth_clear,
+            report=m.report,
+            findings=m.findings,
+            key=m.key,
+            store=self,
+        )
+
+    def _manifest_path(self, key: str) -> Path:
+        return self.root / "manifests" / f"{key}.json"
+
+    def _archived(self, manifests: Iterable[Manifest]) -> list[Path]:
+        return [self.root / part.path for manifest in manifests for part in manifest.parts]
+
+
+class _SharedProgress:
+    """One progress for several feeds that are ingested at once; it also stops them."""
+
+    def __init__(self, count: int, progress: Progress | None) -> None:
+        self.stop = Event()
+        self._done = [0] * count
+        self._total = [0] * count
+        self._progress = progress or _no_progress
+
+    def of(self, index: int) -> Progress:
+        def advance(done: int, total: int) -> None:
+            if self.stop.is_set():
+                raise DataError("the ingest was stopped")
+            self._done[index], self._total[index] = done, total
+            self._progress(sum(self._done), sum(self._total) if all(self._total) else 0)
+
+        return advance
+
+
+def _sizes_hold(manifest: Manifest, feed: Feed) -> bool:
+    """Whether the catalogue still says what it said when the feed was ingested."""
+    if "config" == manifest.tick_source == manifest.lot_source:
+        return True
+    listed = feed.known_instrument(manifest.report)
+    for source, size, now in (
+        (manifest.tick_source, manifest.spec.tick_size, listed.tick_size if listed else None),
+        (manifest.lot_source, manifest.spec.lot_size, listed.lot_size if listed else None),
+    ):
+        if source == "catalogue" and now != size:
+            return False
+    return listed is None or listed.contract_size == manifest.spec.contract_size
+
+
+def _npy_bytes(events: int) -> int:
+    from bt_framework.data._sink import npy_header
+    from bt_framework.records import EVENT
+
+    return len(npy_header(events)) + events * EVENT.itemsize
+
+
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(source, target)
+
+
+def _unlink(path: Path) -> int:
+    """Remove a file; returns its size, 0 if it is gone already."""
+    try:
+        size = path.stat().st_size
+        path.unlink()
+    except FileNotFoundError:
+        return 0
+    return size
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+def _no_progress(done: int, total: int) -> None:
+    pass
