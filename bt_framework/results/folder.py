@@ -1,0 +1,180 @@
+"""The folder of a run.
+
+::
+
+    config.yaml      the resolved composition
+    run.json         what is known of the run, see `bt_framework.results.record`
+    fills.parquet    and the other tables, if a writer leaves them
+    parts/           the tables so far, while the run is under way or if it was killed
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from bt_framework.errors import StorageError
+from bt_framework.results.record import RunRecord
+from bt_framework.results.run import RunContext, RunSummary
+from bt_framework.results.schemas import schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CONFIG_FILE = "config.yaml"
+RECORD_FILE = "run.json"
+PARTS_FOLDER = "parts"
+
+
+def start(run: RunContext) -> RunRecord:
+    """Make the run's folder with its config.yaml and a run.json that says "running".
+
+    Raises
+    ------
+    StorageError
+        If the folder cannot be written, or is that of another run.
+    """
+    record = RunRecord.started(run)
+    folder = record.run_dir
+    if (folder / RECORD_FILE).exists():
+        raise StorageError(
+            f"run folder {folder} must be new, but holds a run. Choose another runs_dir or remove it."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    with replacing(folder / CONFIG_FILE) as file:
+        file.write(_to_yaml(run.config))
+    with replacing(folder / RECORD_FILE) as file:
+        file.write(record.to_json())
+    return record
+
+
+def finish(run: RunContext, summary: RunSummary) -> RunRecord:
+    """Write into the run's run.json how it ended.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be read or written.
+    """
+    folder = RunFolder(run.run_dir)
+    record = folder.record().finished(summary)
+    with replacing(folder.path / RECORD_FILE) as file:
+        file.write(record.to_json())
+    return record
+
+
+class RunFolder:
+    """Reads what a run left, or has written so far.
+
+    Parameters
+    ----------
+    path : Path
+        The run's folder.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path).absolute()
+
+    def record(self) -> RunRecord:
+        """Read run.json.
+
+        Raises
+        ------
+        StorageError
+            If there is none, or it cannot be read.
+        """
+        path = self.path / RECORD_FILE
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise StorageError(f"{self.path} is no run folder: it has no {RECORD_FILE}.") from None
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
+        return RunRecord.from_json(content, self.path, str(path))
+
+    def config(self) -> dict[str, Any]:
+        """Read config.yaml.
+
+        Raises
+        ------
+        StorageError
+            If there is none, or it cannot be read.
+        """
+        import yaml
+
+        path = self.path / CONFIG_FILE
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise StorageError(f"{path} cannot be read: {error}.") from error
+        return dict(content or {})
+
+    def files(self, table: str) -> list[Path]:
+        """Parquet files that hold `table`, in order of time; none if nothing of it was written yet."""
+        schema(table)  # refuses names that are no table
+        whole = self.path / f"{table}.parquet"
+        return [whole] if whole.exists() else sorted((self.path / PARTS_FOLDER).glob(f"{table}-*.parquet"))
+
+    def table(self, name: str) -> pa.Table:
+        """Read a table; of a run under way or lost, what it has written so far.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such table.
+        StorageError
+            If a file cannot be read.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        for _ in range(2):  # a run that ends just now replaces its parts by whole tables
+            files = self.files(name)
+            try:
+                tables = [pq.ParquetFile(file).read() for file in files]
+            except FileNotFoundError:
+                continue
+            except (OSError, pa.ArrowException) as error:
+                raise StorageError(f"{name} of {self.path} cannot be read: {error}.") from error
+            break
+        return pa.concat_tables(tables).unify_dictionaries() if tables else schema(name).empty_table()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a draft that takes the name `path` once it is complete; readers never see half of a file.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written, for instance because the disk is full; nothing is left of it then.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    try:
+        with open(draft, "wb") as file:
+            yield file
+        os.replace(draft, path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _unwritable(path: Path, error: OSError) -> StorageError:
+    why = error.strerror or error
+    return StorageError(f"{path} cannot be written: {why}. Free space there or choose another runs_dir.")
+
+
+def _to_yaml(config: Mapping[str, Any]) -> bytes:
+    import yaml
+
+    text: str = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+    return text.encode()

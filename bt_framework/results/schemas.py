@@ -1,0 +1,278 @@
+"""The tables of a run, for readers: documented Arrow schemas, and the way from the loop's records into them.
+
+Times are int64 ns UTC, prices in quote currency, quantities in base units. Enum members are lower-case words
+in dictionary columns; null is "does not apply".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bt_framework import records
+from bt_framework.errors import ConfigError, RunError
+from bt_framework.records import (
+    IntentKind,
+    OrderEvent,
+    OrderType,
+    RefusalReason,
+    Side,
+    SignalKind,
+    Tag,
+    TimeInForce,
+)
+from bt_framework.registry import unknown_name
+from bt_framework.results.run import TABLES, RunContext
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RECORDS = {
+    "signals": records.SIGNAL,
+    "orders": records.ORDER,
+    "fills": records.FILL,
+    "refusals": records.REFUSAL,
+    "equity": records.EQUITY,
+}
+"""Record of each table."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes
+    ----------
+    name, doc, unit : str
+        As in the file, and what it means; `unit` is empty for words and counts.
+    source : str
+        Field of the record.
+    words : Enum class, "symbols", "rules" or None
+        What the record's numbers stand for; None keeps them.
+    optional : bool
+        Whether a number without a word is null; otherwise it is an error.
+    boolean : bool
+        Whether the record's number is a truth value.
+    """
+
+    name: str
+    doc: str
+    unit: str = ""
+    source: str = ""
+    words: type[IntEnum] | str | None = None
+    optional: bool = False
+    boolean: bool = False
+
+    @property
+    def field(self) -> str:
+        """Field of the record."""
+        return self.source or self.name
+
+
+_NS, _QUOTE, _BASE = "ns UTC", "quote currency", "base units"
+_LOCAL_TS = Column("local_ts", "time at our side", _NS)
+_EXCH_TS = Column("exch_ts", "time at the exchange; 0 where the exchange has not seen it yet", _NS)
+_SYMBOL = Column("symbol", "instrument", source="asset", words="symbols")
+_ORDER_ID = Column("order_id", "id of the order, from 1 in order of the requests")
+_SIGNAL_ID = Column("signal_id", "signal that the order acts on; 0 is none")
+_SIDE = Column("side", "buy or sell", words=Side)
+_TAG = Column("tag", "why the strategy sent the order", words=Tag)
+
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "signals": (
+        _LOCAL_TS,
+        Column("signal_id", "id of the signal; orders carry it"),
+        Column("kind", "what the signal asks for", words=SignalKind),
+        Column("direction", "1 buys the spread, -1 sells it, 0 neither"),
+        Column("z", "deviation of the spread from its mean", "stationary standard deviations"),
+        Column("spread", "the spread, as the strategy defines it"),
+        Column("hedge_ratio", "second leg per first leg, as the strategy defines it"),
+        Column("half_life_s", "half-life of the spread's reversion", "s"),
+    ),
+    "orders": (
+        _LOCAL_TS,
+        _EXCH_TS,
+        _ORDER_ID,
+        _SIGNAL_ID,
+        _SYMBOL,
+        Column("event", "step in the order's life that this row is", words=OrderEvent),
+        _SIDE,
+        Column("order_type", "limit or market", words=OrderType),
+        Column("time_in_force", "gtc, gtx (post-only), fok or ioc", words=TimeInForce),
+        _TAG,
+        Column("px", "limit price; for a market order the touch when it was sent", _QUOTE),
+        Column("qty", "order quantity", _BASE),
+        Column("leaves_qty", "quantity not filled after this step", _BASE),
+    ),
+    "fills": (
+        _LOCAL_TS,
+        _EXCH_TS,
+        _ORDER_ID,
+        _SIGNAL_ID,
+        _SYMBOL,
+        _SIDE,
+        _TAG,
+        Column("maker", "whether the order rested in the book", boolean=True),
+        Column("px", "price of the fill", _QUOTE),
+        Column("qty", "quantity filled", _BASE),
+        Column("fee", "fee paid; negative is a rebate", _QUOTE),
+        Column("position_qty", "position after the fill; negative is short", _BASE),
+        Column("realised_pnl", "realised by this fill, by average cost, before fees", _QUOTE),
+    ),
+    "refusals": (
+        _LOCAL_TS,
+        Column("symbol", "instrument", source="asset", words="symbols", optional=True),
+        _ORDER_ID,
+        _SIGNAL_ID,
+        Column("kind", "what the strategy asked for", words=IntentKind, optional=True),
+        Column("side", "buy or sell; null for a cancel", words=Side, optional=True),
+        Column("tag", "why the strategy asked", words=Tag, optional=True),
+        Column("reason", "why it was refused", words=RefusalReason),
+        Column("rule", "risk rule that refused; null if the broker did", words="rules", optional=True),
+        Column("px", "price asked for", _QUOTE),
+        Column("qty", "quantity asked for", _BASE),
+    ),
+    "equity": (
+        _LOCAL_TS,
+        _SYMBOL,
+        Column("mid_px", "mid price at which the position is valued", _QUOTE),
+        Column("position_qty", "position; negative is short", _BASE),
+        Column("cash", "received for sales minus paid for purchases, since the start", _QUOTE),
+        Column("fees", "fees paid since the start", _QUOTE),
+        Column("equity", "cash + position value - fees: profit since the start", _QUOTE),
+    ),
+}
+"""Columns of each table, in file order."""
+
+
+@lru_cache(maxsize=len(TABLES))
+def schema(table: str) -> pa.Schema:
+    """Arrow schema of `table`; each field's metadata has ``description`` and, where it has one, ``unit``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such table.
+    """
+    import pyarrow as pa
+
+    return pa.schema([_arrow_field(table, column) for column in columns(table)], metadata={"table": table})
+
+
+def columns(table: str) -> tuple[Column, ...]:
+    """Columns of `table`.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such table.
+    """
+    if table not in COLUMNS:
+        raise ConfigError(unknown_name("table", table, TABLES))
+    return COLUMNS[table]
+
+
+def to_arrow(table: str, rows: np.ndarray, run: RunContext) -> pa.Table:
+    """Convert the loop's records.
+
+    Parameters
+    ----------
+    table : str
+        One of `TABLES`.
+    rows : record array of shape (n_rows,)
+        Of the table's record; may be overwritten afterwards.
+    run : RunContext
+        For the names of instruments and rules.
+
+    Raises
+    ------
+    RunError
+        If a number has no word in a column that always has one, such as a tag that is none.
+    """
+    import pyarrow as pa
+
+    arrays = []
+    for column in columns(table):
+        values = rows[column.field]
+        if column.boolean:
+            arrays.append(pa.array(values != 0))
+        elif column.words is None:
+            arrays.append(pa.array(np.ascontiguousarray(values).copy()))
+        else:
+            arrays.append(_dictionary_array(table, column, values, run))
+    return pa.Table.from_arrays(arrays, schema=schema(table))
+
+
+def to_records(table: pa.Table, run: RunContext) -> np.ndarray:
+    """Convert a table back into the loop's records, bit by bit.
+
+    What was null comes back as 0, and a missing rule as -1.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        As `to_arrow` made it; ``table`` in its schema's metadata says which one it is.
+    run : RunContext
+        For the names of instruments and rules.
+
+    Returns
+    -------
+    record array of shape (n_rows,)
+    """
+    name = table.schema.metadata[b"table"].decode()
+    rows = np.zeros(table.num_rows, RECORDS[name])
+    for column in columns(name):
+        values = table.column(column.name).combine_chunks()
+        if column.words is None:
+            rows[column.field] = values.to_numpy(zero_copy_only=False)
+            continue
+        missing = -1 if column.words == "rules" else 0
+        number_of = {word: number for number, word in _vocabulary(column, run)}
+        numbers = np.array([number_of[word] for word in values.dictionary.to_pylist()] + [missing], np.int64)
+        rows[column.field] = numbers[
+            values.indices.fill_null(len(numbers) - 1).to_numpy(zero_copy_only=False)
+        ]
+    return rows
+
+
+def _arrow_field(table: str, column: Column) -> pa.Field:
+    import pyarrow as pa
+
+    metadata = {"description": column.doc} | ({"unit": column.unit} if column.unit else {})
+    if column.boolean:
+        type_ = pa.bool_()
+    elif column.words is not None:
+        type_ = pa.dictionary(pa.int32(), pa.string())
+    else:
+        type_ = pa.from_numpy_dtype(RECORDS[table][column.field])
+    return pa.field(column.name, type_, nullable=column.optional, metadata=metadata)
+
+
+def _vocabulary(column: Column, run: RunContext) -> list[tuple[int, str]]:
+    """(number, word) of a column, in the order of its dictionary."""
+    words: Sequence[Any]
+    if isinstance(column.words, str):
+        words = [i.symbol for i in run.instruments] if column.words == "symbols" else run.rules
+        return list(enumerate(words))
+    assert column.words is not None
+    return [(int(member), member.name.lower()) for member in column.words]
+
+
+def _dictionary_array(table: str, column: Column, values: np.ndarray, run: RunContext) -> pa.DictionaryArray:
+    import pyarrow as pa
+
+    vocabulary = _vocabulary(column, run)
+    indices = np.full(len(values), -1, np.int32)
+    for index, (number, _) in enumerate(vocabulary):
+        indices[values == number] = index
+    unknown = indices < 0
+    if unknown.any() and not column.optional:
+        known = ", ".join(f"{number} ({word})" for number, word in vocabulary)
+        raise RunError(f"{table}.{column.field} must be one of {known}, was {int(values[unknown][0])}.")
+    words = pa.array([word for _, word in vocabulary], pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=unknown), words)

@@ -1,0 +1,149 @@
+"""Parquet files in the run folder, streamed while the run goes on.
+
+Rows are buffered and written as part files, each complete before it gets its name, so that a killed run
+leaves nothing that cannot be read. At the end a table's parts become one file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bt_framework.config.schema import ComponentConfig, Duration, param
+from bt_framework.errors import ConfigError, StorageError
+from bt_framework.hookspecs import hookimpl
+from bt_framework.registry import unknown_name
+from bt_framework.results.folder import PARTS_FOLDER, replacing
+from bt_framework.results.run import TABLES, RunContext, RunSummary, SliceBatch
+from bt_framework.results.schemas import RECORDS, schema, to_arrow
+
+_COMPRESSIONS = ("zstd", "snappy", "lz4", "gzip", "none")
+
+
+@dataclass
+class Parquet(ComponentConfig):
+    """One Parquet file per table in the run folder, streamed while the run goes on."""
+
+    name: str = param("parquet", "registry name")
+    compression: str = param("zstd", f"one of {', '.join(_COMPRESSIONS)}")
+    flush_rows: int = param(100_000, "rows of a table that are kept in memory; size of a row group")
+    flush_interval_ns: Duration = param("5s", "wall time until rows are written", unit="ns")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        super().__post_init__()
+        if self.compression not in _COMPRESSIONS:
+            raise ConfigError(unknown_name("compression", self.compression, _COMPRESSIONS))
+        if self.flush_rows < 1:
+            raise ConfigError(f"flush_rows must be >= 1, was {self.flush_rows}.")
+        if int(self.flush_interval_ns) < 0:
+            raise ConfigError(f"flush_interval_ns must be >= 0, was {self.flush_interval_ns}.")
+
+
+def build(config: Parquet) -> ParquetWriter:
+    """Return the writer."""
+    return ParquetWriter(config)
+
+
+class ParquetWriter:
+    """Writes the tables of one run."""
+
+    def __init__(self, config: Parquet) -> None:
+        self._config = config
+        self._failed = False
+        self._flushed_at_ns = 0
+        self._rows: dict[str, list[np.ndarray]] = {name: [] for name in TABLES}
+        self._parts: dict[str, list[Path]] = {name: [] for name in TABLES}
+
+    @hookimpl
+    def before_run(self, run: RunContext) -> None:
+        """Start the clock."""
+        self._flushed_at_ns = time.monotonic_ns()
+
+    @hookimpl
+    def on_slice(self, run: RunContext, batch: SliceBatch) -> None:
+        """Keep the slice's rows, and write what is due."""
+        late = time.monotonic_ns() - self._flushed_at_ns >= int(self._config.flush_interval_ns)
+        for name, rows in batch.tables.items():
+            if len(rows):
+                self._rows[name].append(rows.copy())
+            if late or sum(map(len, self._rows[name])) >= self._config.flush_rows:
+                self._write_part(name, run)
+        if late:
+            self._flushed_at_ns = time.monotonic_ns()
+
+    @hookimpl
+    def after_run(self, run: RunContext, summary: RunSummary) -> None:
+        """Write what is left, and join each table's parts."""
+        for name in TABLES:
+            self._finish(name, run)
+        parts = run.run_dir / PARTS_FOLDER
+        if parts.exists():
+            parts.rmdir()
+
+    @hookimpl
+    def on_run_error(self, run: RunContext, summary: RunSummary, error: BaseException) -> None:
+        """Write what is left, unless writing was what failed: the parts stay readable then."""
+        if not self._failed:
+            self.after_run(run, summary)
+
+    def _write_part(self, name: str, run: RunContext) -> None:
+        rows, self._rows[name] = self._rows[name], []
+        if not rows:
+            return
+        folder = run.run_dir / PARTS_FOLDER
+        path = folder / f"{name}-{len(self._parts[name]):05d}.parquet"
+        with self._failing(folder):
+            folder.mkdir(exist_ok=True)
+            self._write(path, name, [to_arrow(name, np.concatenate(rows), run)])
+        self._parts[name].append(path)
+
+    def _finish(self, name: str, run: RunContext) -> None:
+        path = run.run_dir / f"{name}.parquet"
+        parts, rows = self._parts[name], self._rows[name]
+        self._parts[name], self._rows[name] = [], []
+        with self._failing(path):
+            if len(parts) == 1 and not rows:
+                os.replace(parts[0], path)
+                return
+            left = np.concatenate(rows) if rows else np.empty(0, RECORDS[name])
+            self._write(path, name, _joined(parts, to_arrow(name, left, run)))
+            for part in parts:
+                part.unlink()
+
+    def _write(self, path: Path, name: str, tables: Iterable[Any]) -> None:
+        import pyarrow.parquet as pq
+
+        with (
+            replacing(path) as file,
+            pq.ParquetWriter(file, schema(name), compression=self._config.compression) as writer,
+        ):
+            for table in tables:
+                writer.write_table(table, row_group_size=self._config.flush_rows)
+
+    @contextmanager
+    def _failing(self, path: Path) -> Iterator[None]:
+        """Remember a failure to write, and say where it was."""
+        try:
+            yield
+        except (OSError, StorageError) as error:
+            self._failed = True
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def _joined(parts: Iterable[Path], rest: Any) -> Iterator[Any]:
+    """Yield the tables of `parts`, one in memory at a time, and then `rest`."""
+    import pyarrow.parquet as pq
+
+    for part in parts:
+        yield pq.read_table(part)
+    yield rest
