@@ -1,14 +1,15 @@
 """One pass over the events: their order, flags and values, the grids of prices and quantities, and the book.
 
-The book is that of the receiver (rows flagged LOCAL), in ticks, without sizes. Each side is a table of `SLOTS`
-ticks addressed by ``tick % SLOTS``: a level further away than that gives way to a nearer one. Two touches are
-kept: `RAW` is the best of all levels, which may be crossed; `ENGINE` is what hftbacktest shows, where the
-latest level wins and the other side's crossed ones are passed over.
+The book is that of the receiver (rows flagged LOCAL), in ticks, without sizes. Each side is a table of
+`SLOTS` ticks addressed by ``tick % SLOTS``: of two levels further apart than that, the nearer one stays. Two
+touches are kept: `RAW` is the best of all levels, which may be crossed; `ENGINE` is what hftbacktest shows,
+where the latest level wins and the other side's crossed ones are passed over.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ GRID = np.dtype(
         ("known_value", "f8"),
     ]
 )
-"""A decimal grid under inference: its size is ``unit / scale``. ``known_*`` compare with a size given beforehand."""
+"""A grid under inference, of size ``unit / scale``. ``known_*`` compare with a size given beforehand."""
 
 STATS = np.dtype(
     [
@@ -90,7 +91,7 @@ STATS = np.dtype(
 
 
 @kernel
-def gcd(a, b):
+def gcd(a: Any, b: Any) -> Any:
     """Greatest common divisor of two int64 >= 0."""
     while b:
         a, b = b, a % b
@@ -98,7 +99,7 @@ def gcd(a, b):
 
 
 @kernel
-def place_on_grid(g, value, index):
+def place_on_grid(g: Any, value: float, index: int) -> None:
     """Refine the grid `g` by one value > 0, and compare the value with the size known beforehand, if any."""
     scaled = value * g.scale
     if scaled < 4e18:
@@ -124,7 +125,7 @@ def place_on_grid(g, value, index):
 
 
 @cached_kernel
-def scan_grids(rows, px_grid, qty_grid, first_index):
+def scan_grids(rows: Any, px_grid: Any, qty_grid: Any, first_index: int) -> None:
     """Infer the grids of prices and quantities; both in records of `GRID`.
 
     Parameters
@@ -145,7 +146,7 @@ def scan_grids(rows, px_grid, qty_grid, first_index):
 
 
 @kernel
-def find_level(tags, groups, side, tick, away):
+def find_level(tags: Any, groups: Any, side: int, tick: Any, away: int) -> Any:
     """First filled tick at or after `tick` in the direction `away`, or `NONE`."""
     seen = 0
     while seen < SLOTS:
@@ -162,7 +163,7 @@ def find_level(tags, groups, side, tick, away):
 
 
 @kernel
-def fill_level(best, tags, groups, side, tick):
+def fill_level(best: Any, tags: Any, groups: Any, side: int, tick: Any) -> None:
     """A level has size: enter it, and move both touches."""
     away = 1 if side == ASK else -1
     slot = tick & (SLOTS - 1)
@@ -183,7 +184,7 @@ def fill_level(best, tags, groups, side, tick):
 
 
 @kernel
-def empty_level(best, tags, groups, side, tick):
+def empty_level(best: Any, tags: Any, groups: Any, side: int, tick: Any) -> None:
     """A level has no size any more: take it out, and move the touches that it was."""
     away = 1 if side == ASK else -1
     slot = tick & (SLOTS - 1)
@@ -196,17 +197,15 @@ def empty_level(best, tags, groups, side, tick):
 
 
 @kernel
-def clear_side(best, tags, groups, side, limit):
+def clear_side(best: Any, tags: Any, groups: Any, side: int, limit: Any) -> None:
     """Take out the levels from the best to `limit`, or all of them if that is `NONE`."""
     away = 1 if side == ASK else -1
     while best[RAW, side] != NONE and (limit == NONE or (limit - best[RAW, side]) * away >= 0):
         empty_level(best, tags, groups, side, best[RAW, side])
-    if best[ENGINE, side] != NONE and tags[side, best[ENGINE, side] & (SLOTS - 1)] != best[ENGINE, side]:
-        best[ENGINE, side] = best[RAW, side]
 
 
 @kernel
-def close_batch(s, best, end_ts):
+def close_batch(s: Any, best: Any, end_ts: int) -> None:
     """All rows of one local time are in: judge the book."""
     bid, ask = best[ENGINE, BID], best[ENGINE, ASK]
     if bid != NONE and ask != NONE:
@@ -229,7 +228,7 @@ def close_batch(s, best, end_ts):
 
 
 @kernel
-def check_row(s, row, ev):
+def check_row(s: Any, row: Any, ev: Any) -> None:
     """Order, flags, latency and values of one row."""
     index = s.rows
     if ev & EXCH:
@@ -264,28 +263,28 @@ def check_row(s, row, ev):
 
 
 @kernel
-def is_invalid(row, kind):
-    """Whether price or quantity cannot be: not a number, infinite, a quantity below 0, a price of a level <= 0."""
+def is_invalid(row: Any, kind: Any) -> bool:
+    """Whether price or quantity cannot be: not a number, infinite, a price <= 0, a quantity < 0."""
     if kind == CLEAR:
         return math.isnan(row.px)
-    priced = kind == DEPTH or kind == TRADE or kind == SNAPSHOT or kind == BBO
+    priced = kind in (DEPTH, TRADE, SNAPSHOT, BBO)
     if priced and not (row.px > 0.0 and row.px < math.inf):
         return True
     return priced and not (row.qty >= 0.0 and row.qty < math.inf)
 
 
 @kernel
-def replay_row(s, row, ev, best, tags, groups):
+def replay_row(s: Any, row: Any, ev: Any, best: Any, tags: Any, groups: Any) -> None:
     """Let one LOCAL row of a valid price act on the book."""
     kind = ev & 0xFF
     side = BID if ev & BUY else ASK
-    if kind == DEPTH or kind == SNAPSHOT:
+    if kind in (DEPTH, SNAPSHOT):
         tick = np.int64(math.floor(row.px / s.tick_size + 0.5))
         if row.qty > 0.0:
             fill_level(best, tags, groups, side, tick)
         else:
             empty_level(best, tags, groups, side, tick)
-    elif kind == TRADE or kind == BBO:
+    elif kind in (TRADE, BBO):
         tick = np.int64(math.floor(row.px / s.tick_size + 0.5))
         s.trade_low_ticks = min(s.trade_low_ticks, tick) if s.trade_low_ticks != NONE else tick
         s.trade_high_ticks = max(s.trade_high_ticks, tick)
@@ -302,7 +301,7 @@ def replay_row(s, row, ev, best, tags, groups):
 
 
 @cached_kernel
-def scan_rows(rows, s, best, tags, groups):
+def scan_rows(rows: Any, s: Any, best: Any, tags: Any, groups: Any) -> None:
     """Check the rows and replay the book.
 
     Parameters
@@ -334,14 +333,14 @@ def scan_rows(rows, s, best, tags, groups):
 
 
 @cached_kernel
-def finish_scan(s, best):
+def finish_scan(s: Any, best: Any) -> None:
     """Close the last batch."""
     if s.batch_ts != NONE:
         close_batch(s, best, s.batch_ts)
 
 
 @cached_kernel
-def rescale_book(s, best, tags, groups, ratio):
+def rescale_book(s: Any, best: Any, tags: Any, groups: Any, ratio: int) -> None:
     """The tick has become `ratio` times finer: move every level and every extreme."""
     for side in range(2):
         levels = tags[side][tags[side] != NONE]

@@ -11,6 +11,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+Rows = np.ndarray[Any, Any]
 BLOCK_ROWS = 65_536
 NS_PER_DAY = 86_400 * NS_PER_S
 _BLOCKS = 3
@@ -40,9 +42,9 @@ class NpyFile:
         self._rows = 0
         self._file.write(npy_header(0))
 
-    def append(self, rows: np.ndarray) -> None:
+    def append(self, rows: Rows) -> None:
         """Add an EVENT array of shape (n_rows,), contiguous."""
-        content = memoryview(rows.view(np.uint8))
+        content = rows.view(np.uint8).data
         self._digest.update(content)
         self._file.write(content)
         self._rows += len(rows)
@@ -62,8 +64,8 @@ class NpyFile:
 def npy_header(rows: int) -> bytes:
     """Header of an .npy file of `rows` events; its length does not depend on their number."""
     out = io.BytesIO()
-    fields = {"descr": np.lib.format.dtype_to_descr(EVENT), "fortran_order": False, "shape": (rows,)}
-    np.lib.format.write_array_header_1_0(out, fields)
+    fields = {"descr": EVENT.descr, "fortran_order": False, "shape": (rows,)}
+    np.lib.format.write_array_header_1_0(out, fields)  # type: ignore[no-untyped-call]
     return out.getvalue()
 
 
@@ -77,17 +79,17 @@ class Archive:
         self._writer: pq.ParquetWriter | None = None
         self.parts: list[tuple[str, int]] = []
 
-    def append(self, rows: np.ndarray) -> None:
+    def append(self, rows: Rows) -> None:
         """Add an EVENT array of shape (n_rows,)."""
         local = (rows["ev"] & np.uint64(EventFlag.LOCAL)) != 0
         days = np.where(local, rows["local_ts"] // NS_PER_DAY, -1)
         first = self._day if self._day >= 0 else int(rows["local_ts"][0] // NS_PER_DAY)
         days = np.maximum(np.maximum.accumulate(days), first)
         starts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(rows)]
-        for start, stop in zip(starts, starts[1:], strict=False):
+        for start, stop in pairwise(starts):
             self._append_day(rows[start:stop], int(days[start]))
 
-    def _append_day(self, rows: np.ndarray, day: int) -> None:
+    def _append_day(self, rows: Rows, day: int) -> None:
         import pyarrow as pa
 
         schema = event_schema().with_metadata(self._metadata)
@@ -133,7 +135,7 @@ def event_schema() -> pa.Schema:
     )
 
 
-def archived_rows(path: Path) -> Iterator[np.ndarray]:
+def archived_rows(path: Path) -> Iterator[Rows]:
     """Yield the events of an archived day; all arrays share one buffer."""
     import pyarrow.parquet as pq
 
@@ -155,21 +157,21 @@ class Sink:
     def __init__(self, folder: Path, reader: str, symbol: str) -> None:
         self._npy = NpyFile(folder / "events.npy")
         self._archive = Archive(folder, reader, symbol)
-        self._free: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-        self._full: queue.SimpleQueue[np.ndarray | None] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[Rows] = queue.SimpleQueue()
+        self._full: queue.SimpleQueue[Rows | None] = queue.SimpleQueue()
         for _ in range(_BLOCKS):
             self._free.put(np.empty(BLOCK_ROWS, EVENT))
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="bt-store-sink", daemon=True)
         self._thread.start()
 
-    def block(self) -> np.ndarray:
+    def block(self) -> Rows:
         """Return an EVENT array of shape (BLOCK_ROWS,) to fill; waits until one is free."""
         block = self._free.get()
         self._raise()
         return block
 
-    def submit(self, rows: np.ndarray) -> None:
+    def submit(self, rows: Rows) -> None:
         """Hand over the first rows of the block that `block` gave."""
         self._full.put(rows)
 

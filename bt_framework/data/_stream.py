@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bt_framework.data._sink import BLOCK_ROWS, Sink
+from bt_framework.data._sink import BLOCK_ROWS, Rows, Sink
 from bt_framework.data.doctor import Doctor, Finding
 from bt_framework.data.ordering import ordered_chunks
 from bt_framework.data.source import Feed, FeedReport, Progress
@@ -59,16 +59,16 @@ def stream(feed: Feed, spool_dir: Path, progress: Progress, write: bool) -> Exam
     return examined
 
 
-def _not_empty(chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _not_empty(chunks: Iterator[Rows]) -> Iterator[Rows]:
     return (chunk for chunk in chunks if len(chunk))
 
 
-def _joined(first: np.ndarray, rest: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _joined(first: Rows, rest: Iterator[Rows]) -> Iterator[Rows]:
     yield first
     yield from rest
 
 
-def _pump(chunks: Iterator[np.ndarray], doctor: Doctor, sink: Sink | None) -> None:
+def _pump(chunks: Iterator[Rows], doctor: Doctor, sink: Sink | None) -> None:
     """Gather chunks of any size into blocks of one size; each is examined, then handed to `sink`."""
     block = sink.block() if sink else np.empty(BLOCK_ROWS, EVENT)
     filled = 0

@@ -26,13 +26,13 @@ def storage_errors(folder: Path, what: str, inputs: tuple[Path, ...] = ()) -> It
             raise
         reason = error.strerror or str(error)
         raise StorageError(
-            f"{what} in {folder} failed: {reason}. Free space there, make it writable, or choose another folder."
+            f"{what} in {folder} failed: {reason}. Free space, make it writable, or choose another folder."
         ) from error
 
 
 @contextmanager
 def workspace(root: Path) -> Iterator[Path]:
-    """A new folder under ``root/tmp`` on the store's own file system, removed on the way out.
+    """Make a folder under ``root/tmp``, on the store's own file system; it is removed on the way out.
 
     What a killed process left there is removed by the next one: a folder is in use while its lock is held.
     """
@@ -54,7 +54,7 @@ def _sweep(parent: Path) -> None:
             with open(folder / _LOCK_NAME, "rb") as lock:
                 in_use = not _try_lock(lock)
         except FileNotFoundError:
-            in_use = False  # made by a process that has not locked it yet, or that died before it could
+            in_use = False  # its process has not locked it yet, or died before it could
             try:
                 folder.rmdir()
             except OSError:
@@ -67,7 +67,7 @@ def _sweep(parent: Path) -> None:
 
 @contextmanager
 def locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path` between threads and processes; `on_wait` is called before waiting.
+    """Hold an exclusive lock on the file `path`, among threads and processes; `on_wait` is called before a wait.
 
     The system releases it when the process dies. Where a file system has no locks, nothing is locked.
     """

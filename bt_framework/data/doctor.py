@@ -24,7 +24,7 @@ EARLY_TOLERANCE_NS = NS_PER_MS
 
 
 class Severity(StrEnum):
-    """How bad a finding is: ``fatal`` stops the run, ``warn`` lowers the grade, ``info`` is for the record."""
+    """How bad a finding is: ``fatal`` stops a run, ``warn`` lowers the grade, ``info`` is for the record."""
 
     FATAL = "fatal"
     WARN = "warn"
@@ -74,7 +74,7 @@ class Doctor:
         self._qty_grid: Any = None
         self._max_px = 0.0
 
-    def examine(self, rows: np.ndarray) -> None:
+    def examine(self, rows: np.ndarray[Any, Any]) -> None:
         """Take in the next rows, an EVENT array of shape (n_rows,) in the engine's order."""
         from bt_framework.data import _scan
 
@@ -172,8 +172,8 @@ class Doctor:
             yield Finding("invalid values", Severity.FATAL, int(s.invalid), int(s.invalid_first), detail)
         if s.crossed:
             span_ns = max(int(s.last_local_ts) - int(s.first_local_ts), 1)
-            share = f"{format_duration_ns(int(s.crossed_ns))}, {100.0 * int(s.crossed_ns) / span_ns:.3g} % of the time"
-            detail = f"best bid at or above best ask for {share}"
+            share = f"{100.0 * int(s.crossed_ns) / span_ns:.3g} % of the time"
+            detail = f"best bid at or above best ask for {format_duration_ns(int(s.crossed_ns))}, {share}"
             yield Finding("crossed book", Severity.WARN, int(s.crossed), int(s.crossed_first), detail)
 
     def _sizes(self, spec: Spec | None) -> Iterable[Finding]:
@@ -204,7 +204,7 @@ def _sequence(report: FeedReport) -> Iterable[Finding]:
             yield Finding("dropped rows", severity, count, -1, detail)
 
 
-def _largest(values: np.ndarray) -> float:
+def _largest(values: np.ndarray[Any, Any]) -> float:
     finite = values[np.isfinite(values)]
     return float(finite.max()) if len(finite) else 0.0
 
@@ -240,8 +240,9 @@ def refuse_fatal(symbol: str, findings: Sequence[Finding]) -> None:
     """
     fatal = [f for f in findings if f.severity == Severity.FATAL]
     if fatal:
-        listed = "".join(
-            f"\n  {f.check}: {f.count:,}{f' from row {f.first_index:,}' if f.first_index >= 0 else ''}, {f.detail}"
-            for f in fatal
-        )
+        listed = "".join(f"\n  {f.check}: {f.count:,}{_place(f)}, {f.detail}" for f in fatal)
         raise DataError(f"{symbol}: the events cannot be used:{listed}")
+
+
+def _place(finding: Finding) -> str:
+    return f" from row {finding.first_index:,}" if finding.first_index >= 0 else ""

@@ -80,9 +80,9 @@ class Feed(ABC):
         """Everything but file contents that decides the events: reader, its version, options. JSON types only."""
 
     def known_instrument(self, report: FeedReport) -> Instrument | None:
-        """Sizes from the source's own catalogue, given what `report` says of symbol and venue; None to infer them.
+        """Sizes from the source's catalogue, given what `report` says of symbol and venue; None to infer them.
 
-        Called once the first chunk has been read, and with the stored report when the events are in the store.
+        Called once the first chunk has been read, and with the stored report if the store has the events.
         """
         return None
 

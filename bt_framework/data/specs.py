@@ -71,18 +71,19 @@ def resolve(symbol: str, known: KnownSizes, px_grid: Any, qty_grid: Any, max_px:
         If a configured tick size does not divide the prices (with an example), or none can be inferred.
     """
     if known.tick_source == "config" and px_grid.known_off:
+        off, example = int(px_grid.known_off), float(px_grid.known_value)
         raise DataError(
-            f"tick_size of {symbol} must divide the prices, was {known.tick_size!r}: row {px_grid.known_first} has the "
-            f"price {float(px_grid.known_value)!r} ({int(px_grid.known_off):,} of {int(px_grid.values):,} prices are off). "
-            f"Correct it, or leave it out; the prices suggest {inferred_size(px_grid)!r}."
+            f"tick_size of {symbol} must divide the prices, was {known.tick_size!r}: row {px_grid.known_first} "
+            f"has the price {example!r}, and {off:,} of {int(px_grid.values):,} prices are off it. "
+            f"Leave it out to use the size that the prices suggest, {inferred_size(px_grid)!r}."
         )
     notices: list[str] = []
     tick_size, tick_source = _settle("tick", symbol, known.tick_size, known.tick_source, px_grid, notices)
     lot_size, lot_source = _settle("lot", symbol, known.lot_size, known.lot_source, qty_grid, notices)
     if tick_source == "inferred" and tick_size < max_px * MIN_TICK_FRAC:
         raise DataError(
-            f"tick_size of {symbol} cannot be inferred: the prices lie on no decimal grid coarser than {tick_size!r}. "
-            "Give it in the configuration of the data source."
+            f"tick_size of {symbol} cannot be inferred: the prices lie on no decimal grid coarser than "
+            f"{tick_size!r}. Give it in the configuration of the data source."
         )
     return Spec(
         Instrument(symbol, tick_size, lot_size, known.contract_size), tick_source, lot_source, notices
@@ -115,7 +116,7 @@ def inferred_size(grid: Any) -> float:
 
 
 def decimals_scale(max_value: float, decimals: int) -> float:
-    """Power of ten that turns decimals into integers, as fine as `decimals` places where float64 still tells them apart."""
+    """Power of ten that makes integers of decimals, of at most `decimals` places and what float64 can resolve."""
     scale = 10.0**decimals
     while scale > 1.0 and max_value * scale > 2.0**47:
         scale /= 10.0

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 
@@ -69,7 +70,7 @@ class StoredFeed:
     key: str
     store: EventStore = field(repr=False, compare=False)
 
-    def open(self) -> np.ndarray:
+    def open(self) -> np.ndarray[Any, Any]:
         """Map the events: an EVENT array of shape (n_events,), read-only."""
         try:
             return np.load(self.path, mmap_mode="r")  # type: ignore[no-any-return]
@@ -197,7 +198,7 @@ class EventStore:
             for m in self.manifests()
             if all(path.exists() for path in self._archived([m]))
         }
-        for stat, path in sorted(mapped, key=lambda item: item[0].st_mtime_ns):
+        for _, path in sorted(mapped, key=lambda item: item[0].st_mtime_ns):
             if total <= self.max_cache_bytes:
                 return
             if path != keep and path in archived:

@@ -1,7 +1,7 @@
 """The generator: one call fills an array with the next events of one leg.
 
 Randomness is splitmix64 (Steele, Lea, Flood 2014): integers only, so a seed gives the same stream wherever it
-runs. The paths have a stream of their own, which both legs draw alike: each leg can be made alone, and they fit.
+runs. The paths have a stream of their own, which both legs draw alike: each leg is made alone, and they fit.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def take(out, n, s, p, lots, trade_ev, depth_ev, best, away):
 
 @kernel
 def trade(out, n, s, p, bid_lots, ask_lots):
-    """One aggressor, more often in the direction in which the fair price left the quotes; returns the count."""
+    """One aggressor, more often towards where the fair price has left the quotes; returns the count."""
     drift = fair_ticks(s, p) - 0.5 * (s.bid_ticks + s.ask_ticks)
     buyer = book_uniform(s) < min(max(0.5 + 0.2 * drift, 0.05), 0.95)
     if buyer:
