@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from bt_framework.hookspecs import Register, hookimpl
-from bt_plugins.data import synthetic_pair
+from bt_plugins.data import binance, npz, synthetic_pair
 from bt_plugins.exchange import no_partial_fill
 from bt_plugins.fees import schedules
 from bt_plugins.latency import constant
 from bt_plugins.queue import models
 from bt_plugins.risk import max_order_notional, max_position
 from bt_plugins.sizing import fixed_notional, fixed_qty
-from bt_plugins.strategies import market_maker
+from bt_plugins.strategies import market_maker, ou_pairs
 
 
 @hookimpl
 def register_data(register: Register) -> None:
     """Register data sources."""
+    register(binance.Binance, binance.build)
+    register(npz.Npz, npz.build)
     register(synthetic_pair.SyntheticPair, synthetic_pair.build)
 
 
@@ -23,6 +25,7 @@ def register_data(register: Register) -> None:
 def register_strategies(register: Register) -> None:
     """Register strategies."""
     register(market_maker.MarketMaker, market_maker.build)
+    register(ou_pairs.OuPairs, ou_pairs.build)
 
 
 @hookimpl
