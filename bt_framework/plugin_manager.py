@@ -1,7 +1,7 @@
 """Installed packages become a registry of components; a run's components become listeners.
 
-Packages are found by the entry point group ``bt_framework``, the built-ins among them. A package that cannot be
-loaded is a `Problem` of the `PluginHost` and contributes nothing; the others go on working.
+Packages are found by the entry point group ``bt_framework``, the built-ins among them. A package that cannot
+be loaded is a `Problem` of the `PluginHost` and contributes nothing; the others go on working.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ class PluginHost:
         broken = [p for p in self.problems if p.contested is None]
         if not broken:
             return ConfigError(text)
-        return PluginError("\n".join([text, "A package that could not be loaded may offer it:", *map(_line, broken)]))
+        return PluginError(
+            "\n".join([text, "A package that could not be loaded may offer it:", *map(_line, broken)])
+        )
 
 
 def _line(problem: Problem) -> str:
@@ -139,7 +141,7 @@ def discover() -> PluginHost:
 
 
 def _entry_points() -> list[tuple[Package, metadata.EntryPoint]]:
-    """Entry points with their packages: ours first, then by name, so that listings and messages are stable."""
+    """Entry points with their packages: ours first, then by name: listings and messages are stable."""
     found = []
     for entry_point in metadata.entry_points(group=ENTRY_POINT_GROUP):
         dist = entry_point.dist
@@ -160,7 +162,9 @@ def _load(package: Package, entry_point: metadata.EntryPoint) -> _Offer:
     try:
         module = entry_point.load()
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{where} cannot be imported: {_brief(error)}. Update or uninstall {package.name}.") from error
+        raise PluginError(
+            f"{where} cannot be imported: {_brief(error)}. Update or uninstall {package.name}."
+        ) from error
     hooks = _checked_hooks(module, where)
     offer = _Offer()
     try:
@@ -171,7 +175,8 @@ def _load(package: Package, entry_point: metadata.EntryPoint) -> _Offer:
         raise PluginError(f"{where}: {error}") from error
     except (Exception, SystemExit) as error:
         raise PluginError(
-            f"{where} failed while it registered its components: {_brief(error)}. Update or uninstall {package.name}."
+            f"{where} failed while it registered its components: {_brief(error)}. "
+            f"Update or uninstall {package.name}."
         ) from error
     offer.search_paths += [SearchPath(package, _checked_path(path, where)) for path in paths]
     return offer
@@ -211,15 +216,19 @@ def _hook_fault(error: pluggy.PluginValidationError, specs: type) -> str:
     if unknown:
         name = unknown.group(1)
         if name in _hook_names(LifecycleSpecs):
-            return f"has the life-cycle hook {name} in its module. Put it on the component that the run builds."
+            return (
+                f"has the life-cycle hook {name} in its module. Put it on the component that the run builds."
+            )
         return f"has a misspelt hook: {unknown_name('the hook', name, _hook_names(specs))}"
     wrong = re.search(r"hook '(\w+)'.*?(Argument\(s\).*?)$", text, re.S)
     if wrong:
-        return f"has a hook {wrong.group(1)} with other arguments than its specification: {wrong.group(2).strip()}."
+        return f"has a hook {wrong[1]} with other arguments than its specification: {wrong[2].strip()}."
     return f"has an invalid hook: {text}"
 
 
-def _registrar(package: Package, kind: Kind, offer: _Offer) -> Callable[[type[ComponentConfig], Callable[..., Any]], None]:
+def _registrar(
+    package: Package, kind: Kind, offer: _Offer
+) -> Callable[[type[ComponentConfig], Callable[..., Any]], None]:
     """Return the ``register`` function that a package's hook is called with."""
 
     def register(config_class: type[ComponentConfig], build: Callable[[Any], Any]) -> None:
@@ -232,16 +241,22 @@ def _registrar(package: Package, kind: Kind, offer: _Offer) -> Callable[[type[Co
 def _checked_name(kind: Kind, config_class: object, build: object) -> str:
     """Return the registry name that `config_class` declares, after checking what can be checked."""
     if not (isinstance(config_class, type) and issubclass(config_class, ComponentConfig)):
-        raise PluginError(f"a {kind} is registered with {config_class!r}, which is no subclass of ComponentConfig.")
+        raise PluginError(
+            f"a {kind} is registered with {config_class!r}, which is no subclass of ComponentConfig."
+        )
     if "__dataclass_fields__" not in vars(config_class):
-        raise PluginError(f"the {kind} config class {config_class.__name__} must be decorated with @dataclass.")
+        raise PluginError(
+            f"the {kind} config class {config_class.__name__} must be decorated with @dataclass."
+        )
     if not callable(build):
-        raise PluginError(f"the {kind} {config_class.__name__} is registered with {build!r}, which cannot be called.")
+        raise PluginError(
+            f"the {kind} {config_class.__name__} is registered with {build!r}, which cannot be called."
+        )
     (name,) = (f.default for f in dataclasses.fields(config_class) if f.name == "name")
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
         raise PluginError(
-            f"the {kind} config class {config_class.__name__} must have a default name of lower-case letters, "
-            f"digits and underscores, was {name!r}."
+            f"the {kind} config class {config_class.__name__} must have a default name of lower-case "
+            f"letters, digits and underscores, was {name!r}."
         )
     return name
 
@@ -253,13 +268,15 @@ def _checked_path(path: object, where: str) -> str:
 
     scheme, separator, rest = str(path).partition("://")
     try:
-        there = bool(separator) and (files(rest).is_dir() if scheme == "pkg" else scheme == "file" and Path(rest).is_dir())
+        there = bool(separator) and (
+            files(rest).is_dir() if scheme == "pkg" else scheme == "file" and Path(rest).is_dir()
+        )
     except ImportError:
         there = False
     if not there:
         raise PluginError(
-            f"{where} names the options folder {path!r}, which does not exist. config_search_path must return "
-            "pkg://PACKAGE.FOLDER or file:///FOLDER, and the folder must be installed with the package."
+            f"{where} names the options folder {path!r}, which does not exist. config_search_path "
+            "must return pkg://PACKAGE.FOLDER or file:///FOLDER, and the folder must be installed with the package."
         )
     return str(path)
 

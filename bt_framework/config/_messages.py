@@ -1,4 +1,4 @@
-"""What is said when a composition is wrong: what, where, was, and fix. Hydra's errors are put in our words."""
+"""What is said of a wrong composition: what, where, was, and fix. Hydra's errors are put in our words."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from bt_framework.config._sources import LIST_GROUPS, Provenance
-from bt_framework.config.schema import ComponentConfig, field_infos
+from bt_framework.config.schema import ComponentConfig, field_infos, type_names
 from bt_framework.errors import BtError, ConfigError
 from bt_framework.plugin_manager import PluginHost
 from bt_framework.registry import Kind
@@ -44,7 +44,11 @@ def none_chosen(kind: Kind, host: PluginHost, given: str = "") -> str:
     what = f"{given} has keys but no name: " if given else ""
     plural = "strategies" if kind is Kind.STRATEGY else f"{kind} options"
     return "\n".join(
-        [f"{what}no {kind} is chosen. Choose one with {how_to_choose(kind, 'NAME')}. The {plural} there are:", *lines]
+        [
+            f"{what}no {kind} is chosen. Choose one with {how_to_choose(kind, 'NAME')}. "
+            f"The {plural} there are:",
+            *lines,
+        ]
     )
 
 
@@ -74,7 +78,7 @@ def _field_names(config_class: type) -> list[str]:
 
 
 def with_place(text: str, path: str, config_class: Any, provenance: Provenance) -> str:
-    """Complete a component's message ``KEY must be ..., was ....`` with its group and where the value came from."""
+    """Complete a component's message ``KEY must be ..., was ....`` with its group and its origin."""
     key = re.split(r"[\s\[]", text, maxsplit=1)[0]
     known = key.partition(".")[0] in _field_names(config_class)
     full = f"{path}.{key}" if known and path else key if known else path
@@ -125,8 +129,8 @@ def _missing_option(error: MissingConfigException, host: PluginHost) -> BtError:
     if group in list(Kind) and option in host.registry.names(Kind(group)):
         owner = host.component(Kind(group), option)
         return ConfigError(
-            f"{owner.package} {owner.version} registers the {group} {option!r} but has no option {group}/{option}.yaml "
-            "on the search path. It should return its folder of options from config_search_path."
+            f"{owner.package} {owner.version} registers the {group} {option!r} but has no option "
+            f"{group}/{option}.yaml on the search path. It should return its folder of options from config_search_path."
         )
     if not options:
         return ConfigError(f"there is no option {name!r}: the group {group or name!r} has no options.")
@@ -144,7 +148,8 @@ def _translated(error: Exception, host: PluginHost, provenance: Provenance) -> s
     sweep = re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'", text)
     if sweep:
         return (
-            f"{sweep[1].lstrip('+')} gives several values. Sweep over them with bt -m; a list is written KEY=[A,B], a text 'A,B'."
+            f"{sweep[1].lstrip('+')} gives several values. Sweep over them with bt -m; "
+            "a list is written KEY=[A,B], a text KEY='A,B'."
         )
     return re.sub(r"\s*\n\s*", " ", text).rstrip(".") + "."
 
@@ -177,7 +182,7 @@ def _value_error(error: OmegaConfBaseException, context: str, provenance: Proven
     if isinstance(error, MissingMandatoryValue):
         return f"{key} must be given. Write {key}=VALUE."
     words = _type_words(owner, name)
-    if isinstance(error, ValueError) and words:
+    if isinstance(error, ValueError) and words and not isinstance(error, InterpolationResolutionError):
         return f"{key} must be {words}, was {error.value!r}{where}."
     return f"{key or 'the configuration'} cannot be used: {reason}{where}."
 
@@ -191,14 +196,14 @@ def _type_words(owner: type | None, name: str) -> str:
     """Say in words what type the key `name` of the dataclass `owner` has."""
     if owner is None or not dataclasses.is_dataclass(owner):
         return ""
-    types = {f.name: f.type if isinstance(f.type, str) else getattr(f.type, "__name__", str(f.type)) for f in dataclasses.fields(owner)}
-    type_name = types.get(name, "")
-    optional = type_name.endswith("| None")
+    type_name = type_names(owner).get(name, "")
     bare = type_name.removesuffix("| None").strip()
     if bare.startswith("list["):
         words = "a list such as [a,b]"
     elif bare.startswith("dict["):
         words = "a mapping such as {a:1}"
+    elif "|" in bare:
+        words = f"one of {bare.replace('|', ', ')}"
     else:
         words = _TYPE_WORDS.get(bare, bare)
-    return f"{words}, or null" if optional and words else words
+    return f"{words}, or null" if type_name != bare else words

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
 from hydra.errors import HydraException
 from omegaconf import Container, DictConfig, ListConfig
 
@@ -34,7 +34,8 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     Raises
     ------
     ConfigError
-        If one cannot be read, sets a key that starts with an underscore, or a key of Hydra's that is not a job knob.
+        If one cannot be read, sets a key that starts with an underscore, or one of Hydra's that is
+        no job knob.
     """
     parser = OverridesParser.create()
     parsed = []
@@ -42,7 +43,9 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         try:
             override = parser.parse_override(text)
         except HydraException as error:
-            raise ConfigError(f"cannot read the override {text!r}: {_first_line(error)}. Write KEY=VALUE.") from error
+            raise ConfigError(
+                f"cannot read the override {text!r}: {_first_line(error)}. Write KEY=VALUE."
+            ) from error
         if not override.key_or_group.strip():
             raise ConfigError(f"cannot read the override {text!r}: it has no key. Write KEY=VALUE.")
         _refuse_code(override, text)
@@ -59,12 +62,14 @@ def _refuse_code(override: Override, text: str) -> None:
     for name in [*re.split(r"[./]", key), *_keys_in(override._value)]:
         if name.startswith("_"):
             raise ConfigError(
-                f"the override {text!r} sets {name}: keys that start with an underscore are refused, because a "
-                "configuration must not import code. Choose components by name, GROUP=NAME."
+                f"the override {text!r} sets {name}: keys that start with an underscore are refused, because "
+                "a configuration must not import code. Choose components by name, GROUP=NAME."
             )
     is_hydra = re.match(r"hydra([./]|$)", key)
     if is_hydra and not any(key == k or key.startswith(k + ".") for k in _HYDRA_KEYS):
-        raise ConfigError(f"the override {text!r} is refused: of Hydra's own keys one may set {', '.join(_HYDRA_KEYS)}.")
+        raise ConfigError(
+            f"the override {text!r} is refused: of Hydra's own keys one may set {', '.join(_HYDRA_KEYS)}."
+        )
 
 
 def _keys_in(value: Any) -> Iterator[str]:
@@ -87,14 +92,42 @@ def is_hydra(override: Override) -> bool:
 def forced(override: Override) -> str:
     """Return the text of `override`, with ``++`` where it sets a key of a component.
 
-    Hydra refuses new keys in any mapping unless told to add them, so ``data.tick_size={BTCUSDT:0.1}`` would fail.
-    Keys that are not in the dataclass are refused at the boundary, with a better message.
+    Hydra refuses new keys in any mapping unless told to add them, so ``data.tick_size={BTCUSDT:0.1}`` would
+    fail. Keys that are not in the dataclass are refused at the boundary, with a better message.
     """
     text = str(override.input_line)
     plain = override.type is not None and override.type.name == "CHANGE"
     if plain and "." in override.key_or_group and override.package is None and not is_hydra(override):
         return "++" + text
     return text
+
+
+def variants(overrides: Sequence[str]) -> Iterator[list[str]]:
+    """Yield `overrides` without sweeps: the first value of each, then every other option of a group.
+
+    Raises
+    ------
+    ConfigError
+        If a sweep does not list its values.
+    """
+    swept = []
+    for override in parse(overrides):
+        if not override.is_sweep_override():
+            swept.append([str(override.input_line)])
+            continue
+        if not override.is_discrete_sweep() or isinstance(override.value(), Glob):
+            raise ConfigError(
+                f"{override.input_line}: list the values, when options come from a folder of your own."
+            )
+        sign = str(override.input_line)[: -len(str(override.input_line).lstrip("+"))]
+        key = sign + override.key_or_group
+        values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        swept.append(values[:1] if "." in override.key_or_group else values)
+    first = [values[0] for values in swept]
+    yield first
+    for index, values in enumerate(swept):
+        for value in values[1:]:
+            yield [*first[:index], value, *first[index + 1 :]]
 
 
 def refuse_code_in(cfg: DictConfig) -> None:
@@ -115,7 +148,8 @@ def refuse_code_in(cfg: DictConfig) -> None:
         )
         if not (trusted and isinstance(value, str) and value.startswith(_TRUSTED_TARGETS)):
             raise ConfigError(
-                f"{path} is refused: keys that start with an underscore would let a configuration import code. "
+                f"{path} is refused: keys that start with an underscore would let a configuration import "
+                "code. "
                 "Choose components by name, GROUP=NAME."
             )
     if "hydra" not in cfg:
@@ -135,6 +169,5 @@ def _leaves(cfg: Container, prefix: str = "") -> Iterable[tuple[str, Any]]:
     for key, value in items:
         path = f"{prefix}{key}"
         yield path, value
-        if isinstance(value, Container) and not value._is_none() and not value._is_missing():
-            if not value._is_interpolation():
-                yield from _leaves(value, path + ".")
+        if isinstance(value, Container) and not value._is_none() and not value._is_interpolation():
+            yield from _leaves(value, path + ".")

@@ -13,9 +13,11 @@ HIDDEN = "***"
 
 
 def without_secrets(config: Any) -> dict[str, Any]:
-    """Return the dataclass instance `config` as plain data; secret fields and passwords in URLs are hidden."""
+    """Return the dataclass `config` as plain data; secret fields and passwords in URLs are hidden."""
     return {
-        f.name: HIDDEN if f.metadata.get("secret") and getattr(config, f.name) else _plain(getattr(config, f.name))
+        f.name: HIDDEN
+        if f.metadata.get("secret") and getattr(config, f.name)
+        else _plain(getattr(config, f.name))
         for f in dataclasses.fields(config)
     }
 

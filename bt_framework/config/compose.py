@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -79,7 +80,7 @@ class Composition:
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """The composition as plain dicts, lists and scalars: defaults filled in, durations in ns, no secrets."""
+        """The composition as plain data: defaults filled in, durations in ns, no secrets."""
         plain: dict[str, Any] = without_secrets(self.settings)
         for kind, chosen in self.choices.items():
             if kind in LIST_GROUPS:
@@ -121,14 +122,39 @@ def compose(
 def load(overrides: Sequence[str], host: PluginHost, config_dirs: Sequence[str] = ()) -> DictConfig:
     """Let Hydra compose, its node included, with its errors in our words."""
     lines = hydra_overrides(overrides, host, config_dirs)
-    provenance = Provenance(overrides, {}, [f"pkg://{CONFIG_MODULE}", *search_paths(host, config_dirs)])
     with _HYDRA_LOCK:
         store_schemas(host)
-        with initialize_config_module(CONFIG_MODULE, version_base="1.3", job_name="bt"):
-            with _messages.in_our_words(host, provenance):
-                cfg = hydra_compose(CONFIG_NAME, lines, return_hydra_config=True)
+        with (
+            initialize_config_module(CONFIG_MODULE, version_base="1.3", job_name="bt"),
+            in_our_words(host, overrides, config_dirs),
+        ):
+            cfg = hydra_compose(CONFIG_NAME, lines, return_hydra_config=True)
     _overrides.refuse_code_in(cfg)
     return cfg
+
+
+def in_our_words(
+    host: PluginHost, overrides: Sequence[str], config_dirs: Sequence[str] = ()
+) -> AbstractContextManager[None]:
+    """Turn Hydra's errors while it composes `overrides` into a ConfigError."""
+    paths = [f"pkg://{CONFIG_MODULE}", *search_paths(host, config_dirs)]
+    return _messages.in_our_words(host, Provenance(overrides, {}, paths))
+
+
+def refuse_code(overrides: Sequence[str], host: PluginHost, config_dirs: Sequence[str] = ()) -> None:
+    """Refuse options from the user's own folders that could make Hydra import code.
+
+    The folders of packages need no check: installing a package is what makes its code run. Of several
+    values swept over, each is looked at, with the first of the others.
+
+    Raises
+    ------
+    ConfigError
+        If one does.
+    """
+    if config_dirs or any(o.lstrip("+").startswith("hydra.searchpath=") for o in overrides):
+        for variant in _overrides.variants(overrides):
+            load(variant, host, config_dirs)
 
 
 def hydra_overrides(overrides: Sequence[str], host: PluginHost, config_dirs: Sequence[str] = ()) -> list[str]:
@@ -177,12 +203,13 @@ def store_schemas(host: PluginHost) -> None:
         except Exception as error:
             raise PluginError(
                 f"{component.package} {component.version}: the {group} {name!r} has a key that cannot be "
-                f"configured: {str(error).partition(chr(10))[0]}. Use int, float, bool, str, lists, dicts or None."
+                f"configured: {str(error).partition(chr(10))[0]}. "
+                "Use int, float, bool, str, an enum, lists, dicts or None."
             ) from error
 
 
 def composition_of(cfg: DictConfig | Mapping[str, Any], *, host: PluginHost | None = None) -> Composition:
-    """Validate what Hydra composed, or a composition written as a plain mapping (such as a run's config.yaml).
+    """Validate what Hydra composed, or a composition written as a plain mapping (a run's config.yaml).
 
     Raises
     ------
@@ -197,7 +224,7 @@ def composition_of(cfg: DictConfig | Mapping[str, Any], *, host: PluginHost | No
     provenance = _provenance_of(cfg)
     _overrides.refuse_code_in(cfg)
     with _messages.in_our_words(host, provenance):
-        _refuse_unknown_keys(cfg, Root, "", provenance, also=("hydra", "experiment"))
+        _refuse_unknown_keys(cfg, Root, "", provenance, also=("hydra",))
         names = [f.name for f in dataclasses.fields(Settings)]
         given = {name: cfg[name] for name in names if name in cfg}
         settings = _instance(OmegaConf.merge(OmegaConf.structured(Settings), given), "", provenance)
@@ -206,14 +233,17 @@ def composition_of(cfg: DictConfig | Mapping[str, Any], *, host: PluginHost | No
 
 
 def _provenance_of(cfg: DictConfig) -> Provenance:
-    """Where the values of `cfg` came from, as Hydra recorded it: in the configuration, or in a job's globals."""
+    """Where the values of `cfg` came from, as Hydra recorded it there, or in a job's globals."""
     hydra = cfg.get("hydra")
     if hydra is None and HydraConfig.initialized():
         hydra = HydraConfig.get()
     if hydra is None:
         return Provenance()
+    # Overrides are texts: unresolved, whatever they contain.
+    overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    assert isinstance(overrides, list)
     paths = [f"{s.schema}://{s.path}" for s in hydra.runtime.config_sources if s.schema in ("pkg", "file")]
-    return Provenance(list(hydra.overrides.task), dict(hydra.runtime.choices), paths)
+    return Provenance([str(o) for o in overrides], dict(hydra.runtime.choices), paths)
 
 
 def _choices(cfg: DictConfig, kind: Kind, host: PluginHost, provenance: Provenance) -> Iterator[Choice]:
@@ -229,7 +259,7 @@ def _choices(cfg: DictConfig, kind: Kind, host: PluginHost, provenance: Provenan
     for name, child in node.items():
         if not isinstance(child, DictConfig):
             raise ConfigError(_messages.not_an_option(kind, name, host))
-        yield _choice(child, kind, f"{key}.{name}", host, provenance)
+        yield _choice(child, kind, f"{key}.{name!s}", host, provenance)
 
 
 def _choice(node: DictConfig, kind: Kind, path: str, host: PluginHost, provenance: Provenance) -> Choice:
@@ -272,12 +302,14 @@ def _instance(node: Any, path: str, provenance: Provenance) -> Any:
     try:
         config = OmegaConf.to_object(node)
     except ConfigError as error:
-        raise ConfigError(_messages.with_place(str(error), path, OmegaConf.get_type(node), provenance)) from error
+        raise ConfigError(
+            _messages.with_place(str(error), path, OmegaConf.get_type(node), provenance)
+        ) from error
     except OmegaConfBaseException:
         raise
     except (BtError, ArithmeticError, AttributeError, LookupError, TypeError) as error:
         raise PluginError(
-            f"{path or 'the settings'}: {OmegaConf.get_type(node).__name__} failed to check its values: {error!r}."
+            f"{path or 'the settings'}: the config class failed to check its values: {error!r}."
         ) from error
     assert isinstance(config, BaseConfig)
     config.freeze()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypeAlias
 
 from bt_framework.units import parse_duration_ns
@@ -27,7 +29,8 @@ def param(default: Any, doc: str, *, unit: str = "", secret: bool = False) -> An
 class BaseConfig:
     """Durations and freezing, for everything that a user may configure.
 
-    Hydra merges overrides into instances, so these dataclasses cannot be frozen ones; what leaves the boundary is.
+    Hydra merges overrides into instances, so these dataclasses cannot be frozen ones; what leaves the
+    boundary is.
     """
 
     def __post_init__(self) -> None:
@@ -52,8 +55,8 @@ class ComponentConfig(BaseConfig):
     """Base of every component's configuration.
 
     ``name`` is the registry name; each subclass gives its own as the default. Fields of type `Duration` must
-    end in ``_ns`` and are whole nanoseconds after construction. Check ranges in ``__post_init__`` (call super first)
-    and raise a `ConfigError` that starts with the key: ``KEY must be ..., was ....``
+    end in ``_ns`` and are whole nanoseconds after construction. Check ranges in ``__post_init__`` (call super
+    first) and raise a `ConfigError` that starts with the key: ``KEY must be ..., was ....``
     """
 
     name: str = param("", "registry name; choose another with GROUP=NAME")
@@ -71,18 +74,43 @@ class FieldInfo:
     secret: bool = False
 
 
+def type_names(config_class: type) -> dict[str, str]:
+    """Return the type of every key for people: the members of an enum, ``Duration``, else as annotated."""
+    try:
+        hints = typing.get_type_hints(config_class)
+    except NameError:
+        hints = {}
+    names = {}
+    for f in dataclasses.fields(config_class):
+        hint = hints.get(f.name)
+        if isinstance(hint, type) and issubclass(hint, Enum):
+            names[f.name] = "|".join(hint.__members__)
+        else:
+            names[f.name] = f.type if isinstance(f.type, str) else getattr(f.type, "__name__", str(f.type))
+            if f.type == Duration:
+                names[f.name] = "Duration"
+    return names
+
+
 def field_infos(config_class: type) -> list[FieldInfo]:
     """Describe the keys of `config_class`, without ``name``."""
+    names = type_names(config_class)
     infos = []
     for f in dataclasses.fields(config_class):
         if f.name == "name":
             continue
         default = f.default if f.default_factory is dataclasses.MISSING else f.default_factory()
-        type_name = f.type if isinstance(f.type, str) else getattr(f.type, "__name__", str(f.type))
+        if isinstance(default, Enum):
+            default = default.name
         meta = f.metadata
         infos.append(
             FieldInfo(
-                f.name, type_name, default, meta.get("unit", ""), meta.get("doc", ""), meta.get("secret", False)
+                f.name,
+                names[f.name],
+                default,
+                meta.get("unit", ""),
+                meta.get("doc", ""),
+                meta.get("secret", False),
             )
         )
     return infos

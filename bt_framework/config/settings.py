@@ -22,8 +22,12 @@ class Settings(BaseConfig):
     seed: int = param(1, "seed of everything random in the run; part of its identity")
     capital: float = param(100_000.0, "what returns and drawdowns are fractions of", unit="quote currency")
     equity_interval_ns: Duration = param("1s", "simulated time between equity samples", unit="ns")
-    start: str | None = param(None, "first simulated time, ISO-8601, UTC unless it says otherwise; null: the data's")
-    end: str | None = param(None, "last simulated time, ISO-8601, UTC unless it says otherwise; null: the data's")
+    start: str | None = param(
+        None, "first simulated time, ISO-8601, UTC unless it says otherwise; null: the data's"
+    )
+    end: str | None = param(
+        None, "last simulated time, ISO-8601, UTC unless it says otherwise; null: the data's"
+    )
     slice_wakes: int = param(200_000, "strategy wake-ups per slice; no influence on results")
     runs_dir: str = param("runs", "folder of run folders")
     store_dir: str = param("", "folder of the event store; empty: $BT_STORE_DIR, else the user's data folder")
