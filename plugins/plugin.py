@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bt_framework.hookspecs import Register, hookimpl
+from bt_plugins.consoles import json, plain, rich
 from bt_plugins.data import binance, npz, synthetic_pair
 from bt_plugins.exchange import no_partial_fill
 from bt_plugins.fees import schedules
@@ -10,7 +11,9 @@ from bt_plugins.latency import constant
 from bt_plugins.queue import models
 from bt_plugins.risk import max_order_notional, max_position
 from bt_plugins.sizing import fixed_notional, fixed_qty
+from bt_plugins.stores import sqlite
 from bt_plugins.strategies import market_maker, ou_pairs
+from bt_plugins.writers import parquet
 
 
 @hookimpl
@@ -67,3 +70,23 @@ def register_sizings(register: Register) -> None:
     """Register sizing rules."""
     register(fixed_qty.FixedQty, fixed_qty.build)
     register(fixed_notional.FixedNotional, fixed_notional.build)
+
+
+@hookimpl
+def register_writers(register: Register) -> None:
+    """Register writers."""
+    register(parquet.Parquet, parquet.build)
+
+
+@hookimpl
+def register_stores(register: Register) -> None:
+    """Register run stores."""
+    register(sqlite.Sqlite, sqlite.build)
+
+
+@hookimpl
+def register_consoles(register: Register) -> None:
+    """Register consoles."""
+    register(rich.RichConsole, rich.build)
+    register(plain.PlainConsole, plain.build)
+    register(json.JsonConsole, json.build)

@@ -1,1 +1,1 @@
-"""SQL of stores and sources: one object or query per file."""
+"""SQL of the built-in stores: one object or query per file."""

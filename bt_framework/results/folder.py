@@ -82,7 +82,7 @@ class RunFolder:
         self.path = Path(path).absolute()
 
     def record(self) -> RunRecord:
-        """Read run.json.
+        """Read run.json; a run whose process is gone before it could end is lost.
 
         Raises
         ------
@@ -96,7 +96,7 @@ class RunFolder:
             raise StorageError(f"{self.path} is no run folder: it has no {RECORD_FILE}.") from None
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
-        return RunRecord.from_json(content, self.path, str(path))
+        return RunRecord.from_json(content, self.path, str(path)).as_of_now()
 
     def config(self) -> dict[str, Any]:
         """Read config.yaml.

@@ -24,7 +24,7 @@ class RunRecord:
     Attributes
     ----------
     status : Status
-        As written; `current_status` knows of lost runs.
+        As written; `as_of_now` knows of lost runs.
     started_at_ns, finished_at_ns : int
         Wall clock, ns UTC; `finished_at_ns` is 0 until the run has ended.
     start_ts, end_ts, local_ts : int
@@ -110,12 +110,11 @@ class RunRecord:
             timings=dict(summary.timings),
         )
 
-    @property
-    def current_status(self) -> Status:
-        """Status, with runs lost whose process is gone before they could end."""
+    def as_of_now(self) -> RunRecord:
+        """Return the record with the status lost if the run's process is gone and could not end it."""
         if self.status == Status.RUNNING and self.process.is_gone():
-            return Status.LOST
-        return self.status
+            return dataclasses.replace(self, status=Status.LOST)
+        return self
 
     @property
     def wall_s(self) -> float:
@@ -136,7 +135,7 @@ class RunRecord:
         """What programs want to know of a run, as ``console=json`` prints it."""
         return {
             "run_id": self.run_id,
-            "status": str(self.current_status),
+            "status": str(self.status),
             "run_dir": str(self.run_dir),
             "config_hash": self.identity.config_hash,
             "data_hash": self.identity.data_hash,
