@@ -276,7 +276,8 @@ def _checked_path(path: object, where: str) -> str:
     if not there:
         raise PluginError(
             f"{where} names the options folder {path!r}, which does not exist. config_search_path "
-            "must return pkg://PACKAGE.FOLDER or file:///FOLDER, and the folder must be installed with the package."
+            "must return pkg://PACKAGE.FOLDER or file:///FOLDER, and the folder must be installed with "
+            "the package."
         )
     return str(path)
 

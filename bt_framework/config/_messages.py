@@ -130,7 +130,8 @@ def _missing_option(error: MissingConfigException, host: PluginHost) -> BtError:
         owner = host.component(Kind(group), option)
         return ConfigError(
             f"{owner.package} {owner.version} registers the {group} {option!r} but has no option "
-            f"{group}/{option}.yaml on the search path. It should return its folder of options from config_search_path."
+            f"{group}/{option}.yaml on the search path. It should return its folder of options from "
+            "config_search_path."
         )
     if not options:
         return ConfigError(f"there is no option {name!r}: the group {group or name!r} has no options.")
