@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bt_framework.errors import DataError, RunError
+from bt_framework.errors import DataError, RunError, RunStopped
 from bt_framework.interrupt import StopSignals
 from bt_framework.registry import Kind
 from bt_framework.results import folder
@@ -227,22 +227,22 @@ class _Run:
         """Run the slices; whatever happens, the run folder and the listeners hear how it ended."""
         progress = _Progress(context, self._timings, self._began)
         folder.start(context)
-        manager.hook.before_run(run=context)
         error: BaseException | None = None
         try:
+            manager.hook.before_run(run=context)
             self._simulate(context, manager, session, progress)
         except BaseException as caught:
             error = caught
-        stopped = error is None and self._signals.received
-        summary = progress.summary(_status(error, stopped), session.local_ts, error)
+        if error is None and self._signals.received:
+            error = self._signals.error()
+        summary = progress.summary(_status(error), session.local_ts, error)
         record = folder.finish(context, summary)
-        if error is None:
-            manager.hook.after_run(run=context, summary=summary)
-        else:
+        if summary.status == Status.FAILED:
             manager.hook.on_run_error(run=context, summary=summary, error=error)
+        else:
+            manager.hook.after_run(run=context, summary=summary)
+        if error is not None:
             raise error
-        if stopped:
-            raise self._signals.error()
         return RunResult(record)
 
     def _simulate(
@@ -344,10 +344,10 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
-def _status(error: BaseException | None, stopped: bool) -> Status:
-    if error is not None:
-        return Status.FAILED
-    return Status.STOPPED if stopped else Status.COMPLETED
+def _status(error: BaseException | None) -> Status:
+    if error is None:
+        return Status.COMPLETED
+    return Status.STOPPED if isinstance(error, RunStopped) else Status.FAILED
 
 
 def _common_interval(feeds: Sequence[StoredFeed], settings: Any) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from numba import carray
 
 from bt_framework.engine import _native
 from bt_framework.engine._ledger import book_fill, fill_fee
-from bt_framework.engine._native import ORDER_VIEW, _as_pointer
+from bt_framework.engine._native import ORDER_VIEW, as_pointer
 from bt_framework.engine._state import MAX_OPEN_ORDERS
 from bt_framework.jit import kernel
 from bt_framework.records import IntentKind, OrderEvent, OrderType, RefusalReason
@@ -144,16 +144,38 @@ def send(engine, is_roi, a, intent):
         order.new_px, order.new_qty = 0.0, 0.0
         log_order(a, order, _SUBMITTED, 0)
         recount(a, intent.asset)
-        return _native.submit(engine, is_roi, intent)
+        if intent.side > 0:
+            return _native.submit_buy(
+                engine,
+                is_roi,
+                intent.asset,
+                intent.order_id,
+                intent.px,
+                intent.qty,
+                intent.time_in_force,
+                intent.order_type,
+                0,
+            )
+        return _native.submit_sell(
+            engine,
+            is_roi,
+            intent.asset,
+            intent.order_id,
+            intent.px,
+            intent.qty,
+            intent.time_in_force,
+            intent.order_type,
+            0,
+        )
     order = a.open_orders[find_open(a, intent.order_id)]
     order.request = intent.kind
     if intent.kind == _CANCEL:
         log_order(a, order, _CANCEL_REQUESTED, 0)
-        return _native.cancel(engine, is_roi, intent.asset, intent.order_id)
+        return _native.cancel(engine, is_roi, intent.asset, intent.order_id, 0)
     order.new_px, order.new_qty = intent.px, intent.qty
     log_order(a, order, _MODIFY_REQUESTED, 0)
     recount(a, intent.asset)
-    return _native.modify(engine, is_roi, intent.asset, intent.order_id, intent.px, intent.qty)
+    return _native.modify(engine, is_roi, intent.asset, intent.order_id, intent.px, intent.qty, 0)
 
 
 @kernel
@@ -234,11 +256,12 @@ def collect_updates(engine, is_roi, a):
     finished = False
     for index in range(count):
         order = a.open_orders[index]
-        address = _native.order_address(engine, is_roi, order.asset, order.order_id)
+        orders = _native.orders_address(engine, is_roi, order.asset)
+        address = _native.order_address(orders, order.order_id)
         if address == 0:
             clock.fault_order_id = order.order_id
             return _ORDER_LOST
-        seen = carray(_as_pointer(address), 1, ORDER_VIEW)[0]
+        seen = carray(as_pointer(address), 1, ORDER_VIEW)[0]
         outcome = apply_update(a, order, seen)
         if outcome < 0:
             return outcome
@@ -259,7 +282,9 @@ def collect_updates(engine, is_roi, a):
 @kernel
 def answered_now(engine, is_roi, a):
     """Whether an order response arrived at this instant: a feed at the same time hides it in the return code."""
+    times = a.scratch.ctypes.data
     for asset in range(a.ledger.size):
-        if _native.last_response_ts(engine, is_roi, asset, a.scratch) == a.clock[0].now_ts:
+        known = _native.order_latency(engine, is_roi, asset, times, times + 8, times + 16)
+        if known != 0 and a.scratch[2] == a.clock[0].now_ts:
             return True
     return False

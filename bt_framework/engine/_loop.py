@@ -104,7 +104,7 @@ def advance(engine, is_roi, a, wakes_on_book):
         # Nothing can answer and nobody listens to the feed: go there in one call.
         code = _native.elapse(engine, is_roi, due - clock.now_ts)
     else:
-        code = _native.wait_next_feed(engine, is_roi, due - clock.now_ts)
+        code = _native.wait_next_feed(engine, is_roi, 1, due - clock.now_ts)
     # At the end of the data the engine's clock stays behind; all that happens until `due` has happened.
     clock.now_ts = due if code == _ENGINE_END else _native.current_ts(engine, is_roi)
     clock.wakes += 1

@@ -2,23 +2,24 @@
 
 hftbacktest's own binding calls ctypes pointers, which numba freezes as addresses and therefore refuses to cache.
 Here the same functions are declared by name; the linker resolves them once `load_symbols` has loaded the
-extension. Pointers are plain integers. Booleans are declared as bytes: numba lowers an external boolean result as
-i8 and then refuses it as a condition.
+extension. Pointers are plain integers and booleans are bytes.
 
 The engine exists in two forms, with the order book in a vector over a range of prices (``roivec``) or in a hash
-map (``hashmap``); `is_roi` chooses. Names and meanings are those of ``hftbacktest.binding``.
+map (``hashmap``); the second argument, `is_roi`, chooses. They are intrinsics and not kernels because each kernel
+costs tens of milliseconds to compile. Names and meanings are those of ``hftbacktest.binding``.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import llvmlite.ir as ll
 import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from bt_framework.jit import kernel
-
-_I64, _U64, _U8, _F64, _PTR = types.int64, types.uint64, types.uint8, types.float64, types.intp
+_I64, _U64, _U8, _F64, _PTR, _VOID = types.int64, types.uint64, types.uint8, types.float64, types.intp, types.void
 
 ORDER_VIEW = np.dtype(
     [
@@ -44,67 +45,6 @@ ORDER_VIEW = np.dtype(
 )
 """The engine's order record."""
 
-_BOT = {
-    "elapse": _I64(_PTR, _U64),
-    "wait_next_feed": _I64(_PTR, _U8, _I64),
-    "position": _F64(_PTR, _U64),
-    "current_timestamp": _I64(_PTR),
-    "depth": _PTR(_PTR, _U64),
-    "orders": _PTR(_PTR, _U64),
-    "submit_buy_order": _I64(_PTR, _U64, _U64, _F64, _F64, _U8, _U8, _U8),
-    "submit_sell_order": _I64(_PTR, _U64, _U64, _F64, _F64, _U8, _U8, _U8),
-    "modify": _I64(_PTR, _U64, _U64, _F64, _F64, _U8),
-    "cancel": _I64(_PTR, _U64, _U64, _U8),
-    "clear_inactive_orders": types.void(_PTR, _U64),
-    "order_latency": _U8(_PTR, _U64, _PTR, _PTR, _PTR),
-    "close": _I64(_PTR),
-}
-_DEPTH = {
-    "best_bid_tick": _I64(_PTR),
-    "best_ask_tick": _I64(_PTR),
-    "bid_qty_at_tick": _F64(_PTR, _I64),
-    "ask_qty_at_tick": _F64(_PTR, _I64),
-}
-
-
-def _declare(symbol: str, signature: types.Type) -> types.ExternalFunction:
-    return types.ExternalFunction(symbol, signature)
-
-
-_roi_elapse = _declare("roivecbt_elapse", _BOT["elapse"])
-_map_elapse = _declare("hashmapbt_elapse", _BOT["elapse"])
-_roi_wait = _declare("roivecbt_wait_next_feed", _BOT["wait_next_feed"])
-_map_wait = _declare("hashmapbt_wait_next_feed", _BOT["wait_next_feed"])
-_roi_position = _declare("roivecbt_position", _BOT["position"])
-_map_position = _declare("hashmapbt_position", _BOT["position"])
-_roi_now = _declare("roivecbt_current_timestamp", _BOT["current_timestamp"])
-_map_now = _declare("hashmapbt_current_timestamp", _BOT["current_timestamp"])
-_roi_depth = _declare("roivecbt_depth", _BOT["depth"])
-_map_depth = _declare("hashmapbt_depth", _BOT["depth"])
-_roi_orders = _declare("roivecbt_orders", _BOT["orders"])
-_map_orders = _declare("hashmapbt_orders", _BOT["orders"])
-_roi_buy = _declare("roivecbt_submit_buy_order", _BOT["submit_buy_order"])
-_map_buy = _declare("hashmapbt_submit_buy_order", _BOT["submit_buy_order"])
-_roi_sell = _declare("roivecbt_submit_sell_order", _BOT["submit_sell_order"])
-_map_sell = _declare("hashmapbt_submit_sell_order", _BOT["submit_sell_order"])
-_roi_modify = _declare("roivecbt_modify", _BOT["modify"])
-_map_modify = _declare("hashmapbt_modify", _BOT["modify"])
-_roi_cancel = _declare("roivecbt_cancel", _BOT["cancel"])
-_map_cancel = _declare("hashmapbt_cancel", _BOT["cancel"])
-_roi_clear = _declare("roivecbt_clear_inactive_orders", _BOT["clear_inactive_orders"])
-_map_clear = _declare("hashmapbt_clear_inactive_orders", _BOT["clear_inactive_orders"])
-_roi_latency = _declare("roivecbt_order_latency", _BOT["order_latency"])
-_map_latency = _declare("hashmapbt_order_latency", _BOT["order_latency"])
-_roi_bid_tick = _declare("roivecdepth_best_bid_tick", _DEPTH["best_bid_tick"])
-_map_bid_tick = _declare("hashmapdepth_best_bid_tick", _DEPTH["best_bid_tick"])
-_roi_ask_tick = _declare("roivecdepth_best_ask_tick", _DEPTH["best_ask_tick"])
-_map_ask_tick = _declare("hashmapdepth_best_ask_tick", _DEPTH["best_ask_tick"])
-_roi_bid_qty = _declare("roivecdepth_bid_qty_at_tick", _DEPTH["bid_qty_at_tick"])
-_map_bid_qty = _declare("hashmapdepth_bid_qty_at_tick", _DEPTH["bid_qty_at_tick"])
-_roi_ask_qty = _declare("roivecdepth_ask_qty_at_tick", _DEPTH["ask_qty_at_tick"])
-_map_ask_qty = _declare("hashmapdepth_ask_qty_at_tick", _DEPTH["ask_qty_at_tick"])
-_orders_get = _declare("orders_get", _PTR(_PTR, _U64))
-
 
 def load_symbols() -> None:
     """Make the extension's symbols known to the linker; call before compiled code that uses them is loaded."""
@@ -115,117 +55,129 @@ def load_symbols() -> None:
 
 
 @intrinsic
-def _as_pointer(typingctx, address):  # type: ignore[no-untyped-def]  # numba calls it with its own types
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return builder.inttoptr(args[0], cgutils.voidptr_t)
+def as_pointer(typingctx, address):
+    """`address` as a void pointer, for `numba.carray`."""
 
-    return types.voidptr(address), codegen
+    def codegen(context, builder, signature, values):
+        return builder.inttoptr(values[0], cgutils.voidptr_t)
+
+    return types.voidptr(types.intp), codegen
 
 
-@kernel
-def elapse(engine, is_roi, duration_ns):
+def _call(name: str, result: Any, *arguments: Any) -> Any:
+    """Typing and code of ``call(address, is_roi, *arguments)`` to one of the symbols ``{roivec,hashmap}{name}``."""
+
+    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]  # numba's own types
+        kinds = [context.get_value_type(t) for t in (_PTR, *arguments)]
+        returned = ll.VoidType() if result is _VOID else context.get_value_type(result)
+        function_type = ll.FunctionType(returned, kinds)
+        roi, hashed = (
+            cgutils.get_or_insert_function(builder.module, function_type, form + name) for form in _FORMS
+        )
+        answer = builder.call(builder.select(values[1], roi, hashed), [values[0], *values[2:]])
+        return context.get_dummy_value() if result is _VOID else answer
+
+    return result(_PTR, types.boolean, *arguments), codegen
+
+
+_FORMS = ("roivec", "hashmap")
+
+
+@intrinsic
+def elapse(typingctx, engine, is_roi, duration_ns):
     """Let time pass; 0 is done, 1 end of data, anything else an error."""
-    return _roi_elapse(engine, duration_ns) if is_roi else _map_elapse(engine, duration_ns)
+    return _call("bt_elapse", _I64, _U64)
 
 
-@kernel
-def wait_next_feed(engine, is_roi, timeout_ns):
+@intrinsic
+def wait_next_feed(typingctx, engine, is_roi, with_responses, timeout_ns):
     """Wait for feed or order response; 0 timeout, 1 end of data, 2 feed, 3 response, else an error."""
-    return _roi_wait(engine, 1, timeout_ns) if is_roi else _map_wait(engine, 1, timeout_ns)
+    return _call("bt_wait_next_feed", _I64, _U8, _I64)
 
 
-@kernel
-def position_qty(engine, is_roi, asset):
+@intrinsic
+def position_qty(typingctx, engine, is_roi, asset):
     """Position as the engine books it, base units."""
-    return _roi_position(engine, asset) if is_roi else _map_position(engine, asset)
+    return _call("bt_position", _F64, _U64)
 
 
-@kernel
-def current_ts(engine, is_roi):
+@intrinsic
+def current_ts(typingctx, engine, is_roi):
     """Simulated time, ns UTC; int64 max before the first `elapse`."""
-    return _roi_now(engine) if is_roi else _map_now(engine)
+    return _call("bt_current_timestamp", _I64)
 
 
-@kernel
-def depth_address(engine, is_roi, asset):
+@intrinsic
+def depth_address(typingctx, engine, is_roi, asset):
     """Address of the local order book; it does not move while the engine lives."""
-    return _roi_depth(engine, asset) if is_roi else _map_depth(engine, asset)
+    return _call("bt_depth", _PTR, _U64)
 
 
-@kernel
-def best_bid_ticks(depth, is_roi):
-    """Best bid of the local book in ticks; int64 min if there is none."""
-    return _roi_bid_tick(depth) if is_roi else _map_bid_tick(depth)
+@intrinsic
+def orders_address(typingctx, engine, is_roi, asset):
+    """Address of the local orders, for `order_address`."""
+    return _call("bt_orders", _PTR, _U64)
 
 
-@kernel
-def best_ask_ticks(depth, is_roi):
-    """Best ask of the local book in ticks; int64 max if there is none."""
-    return _roi_ask_tick(depth) if is_roi else _map_ask_tick(depth)
+@intrinsic
+def submit_buy(typingctx, engine, is_roi, asset, order_id, px, qty, time_in_force, order_type, wait):
+    """Send a buy order; 0 is done, anything else an error."""
+    return _call("bt_submit_buy_order", _I64, _U64, _U64, _F64, _F64, _U8, _U8, _U8)
 
 
-@kernel
-def bid_qty(depth, is_roi, ticks):
-    """Quantity bid at a price in the local book."""
-    return _roi_bid_qty(depth, ticks) if is_roi else _map_bid_qty(depth, ticks)
+@intrinsic
+def submit_sell(typingctx, engine, is_roi, asset, order_id, px, qty, time_in_force, order_type, wait):
+    """Send a sell order; 0 is done, anything else an error."""
+    return _call("bt_submit_sell_order", _I64, _U64, _U64, _F64, _F64, _U8, _U8, _U8)
 
 
-@kernel
-def ask_qty(depth, is_roi, ticks):
-    """Quantity offered at a price in the local book."""
-    return _roi_ask_qty(depth, ticks) if is_roi else _map_ask_qty(depth, ticks)
-
-
-@kernel
-def submit(engine, is_roi, intent):
-    """Send a new order; 0 is done, anything else an error."""
-    asset, order_id, px, qty = intent.asset, intent.order_id, intent.px, intent.qty
-    tif, kind = intent.time_in_force, intent.order_type
-    if intent.side > 0:
-        if is_roi:
-            return _roi_buy(engine, asset, order_id, px, qty, tif, kind, 0)
-        return _map_buy(engine, asset, order_id, px, qty, tif, kind, 0)
-    if is_roi:
-        return _roi_sell(engine, asset, order_id, px, qty, tif, kind, 0)
-    return _map_sell(engine, asset, order_id, px, qty, tif, kind, 0)
-
-
-@kernel
-def modify(engine, is_roi, asset, order_id, px, qty):
+@intrinsic
+def modify(typingctx, engine, is_roi, asset, order_id, px, qty, wait):
     """Ask for another price or quantity; 0 is done, anything else an error."""
-    if is_roi:
-        return _roi_modify(engine, asset, order_id, px, qty, 0)
-    return _map_modify(engine, asset, order_id, px, qty, 0)
+    return _call("bt_modify", _I64, _U64, _U64, _F64, _F64, _U8)
 
 
-@kernel
-def cancel(engine, is_roi, asset, order_id):
+@intrinsic
+def cancel(typingctx, engine, is_roi, asset, order_id, wait):
     """Ask to cancel; 0 is done, anything else an error."""
-    return _roi_cancel(engine, asset, order_id, 0) if is_roi else _map_cancel(engine, asset, order_id, 0)
+    return _call("bt_cancel", _I64, _U64, _U64, _U8)
 
 
-@kernel
-def clear_inactive_orders(engine, is_roi, asset):
+@intrinsic
+def clear_inactive_orders(typingctx, engine, is_roi, asset):
     """Forget finished orders on the local side."""
-    if is_roi:
-        _roi_clear(engine, asset)
-    else:
-        _map_clear(engine, asset)
+    return _call("bt_clear_inactive_orders", _VOID, _U64)
 
 
-@kernel
-def last_response_ts(engine, is_roi, asset, scratch):
-    """When the last order response of `asset` arrived, ns UTC, or 0; `scratch` is int64 of shape (3,)."""
-    at = scratch.ctypes.data
-    if is_roi:
-        known = _roi_latency(engine, asset, at, at + 8, at + 16)
-    else:
-        known = _map_latency(engine, asset, at, at + 8, at + 16)
-    return scratch[2] if known else 0
+@intrinsic
+def order_latency(typingctx, engine, is_roi, asset, request_ts, exch_ts, response_ts):
+    """Write the times of the last response to three addresses; 0 if there has been none."""
+    return _call("bt_order_latency", _U8, _U64, _PTR, _PTR, _PTR)
 
 
-@kernel
-def order_address(engine, is_roi, asset, order_id):
-    """Address of a local order, an `ORDER_VIEW`, or 0."""
-    orders = _roi_orders(engine, asset) if is_roi else _map_orders(engine, asset)
-    return _orders_get(orders, order_id)
+@intrinsic
+def best_bid_ticks(typingctx, depth, is_roi):
+    """Best bid of the local book in ticks; int64 min if there is none."""
+    return _call("depth_best_bid_tick", _I64)
+
+
+@intrinsic
+def best_ask_ticks(typingctx, depth, is_roi):
+    """Best ask of the local book in ticks; int64 max if there is none."""
+    return _call("depth_best_ask_tick", _I64)
+
+
+@intrinsic
+def bid_qty(typingctx, depth, is_roi, ticks):
+    """Quantity bid at a price in the local book."""
+    return _call("depth_bid_qty_at_tick", _F64, _I64)
+
+
+@intrinsic
+def ask_qty(typingctx, depth, is_roi, ticks):
+    """Quantity offered at a price in the local book."""
+    return _call("depth_ask_qty_at_tick", _F64, _I64)
+
+
+order_address = types.ExternalFunction("orders_get", _PTR(_PTR, _U64))
+"""Address of an order, an `ORDER_VIEW`, by the address of the orders and its id; 0 if there is none."""

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import from_dtype, int64
-from numba.experimental import jitclass
 
+from bt_framework.jit import kernel_class
 from bt_framework.records import EQUITY, FILL, INTENT, ORDER, REFUSAL, SIGNAL
 
 MAX_OPEN_ORDERS = 256
@@ -128,7 +128,7 @@ _ROW_TYPES = {
 }
 
 
-@jitclass([(name, from_dtype(dtype)[::1]) for name, dtype in _ROW_TYPES.items()] + [("scratch", int64[::1])])
+@kernel_class([(name, from_dtype(dtype)[::1]) for name, dtype in _ROW_TYPES.items()] + [("scratch", int64[::1])])
 class LoopState:
     """`LoopArrays` inside compiled code: one pointer instead of the eighty words that a tuple of arrays is."""
 

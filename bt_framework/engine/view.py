@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 
 from numba import boolean, from_dtype, int64
-from numba.experimental import jitclass
 
 from bt_framework.engine._native import ask_qty, best_ask_ticks, best_bid_ticks, bid_qty
 from bt_framework.engine._state import CLOCK, CONTRACT, LEDGER, MAX_SIGNALS_PER_WAKE, OPEN_ORDER
+from bt_framework.jit import kernel_class
 from bt_framework.records import INTENT, SIGNAL
 
 _NEW, _CANCEL, _MODIFY = 1, 2, 3
@@ -21,7 +21,7 @@ _GTX, _IOC = 1, 3
 _NO_BID, _NO_ASK = -(2**63), 2**63 - 1
 
 
-@jitclass(
+@kernel_class(
     [
         ("_is_roi", boolean),
         ("_depths", int64[::1]),
@@ -105,7 +105,7 @@ class MarketView:
         return (self.best_bid_px(asset) * asks + self.best_ask_px(asset) * bids) / (bids + asks)
 
 
-@jitclass(
+@kernel_class(
     [
         ("_clock", from_dtype(CLOCK)[::1]),
         ("_ledger", from_dtype(LEDGER)[::1]),
@@ -150,7 +150,7 @@ class AccountView:
         return row.cash + row.position_qty * row.mark_px - row.fees
 
 
-@jitclass(
+@kernel_class(
     [
         ("_clock", from_dtype(CLOCK)[::1]),
         ("_intents", from_dtype(INTENT)[::1]),

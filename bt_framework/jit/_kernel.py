@@ -1,22 +1,46 @@
-"""The decorator for code that runs inside the loop."""
+"""The decorators for code that runs inside the loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
 from numba import config as numba_config
 from numba import njit
+from numba.core.dispatcher import _FunctionCompiler
 from numba.core.registry import CPUDispatcher
+from numba.experimental import jitclass
 
 F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=type)
 
 _OPTIONS = {"nopython": True, "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
+class _InnerCompiler(_FunctionCompiler):  # type: ignore[misc]
+    """Stops before machine code: the caller links the bitcode and compiles it as part of itself."""
+
+    def _customize_flags(self, flags: Any) -> Any:
+        flags.no_compile = True
+        return flags
+
+
 class _KernelDispatcher(CPUDispatcher):  # type: ignore[misc]
-    """Compiles without the wrappers that only Python calls need: they are most of the compile time of a loop."""
+    """Compiles for compiled callers only: what Python callers need is more than half of a loop's compile time."""
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func=py_func, targetoptions=dict(_OPTIONS))
+        compiler = self._compiler
+        self._compiler = _InnerCompiler(
+            py_func, compiler.targetdescr, compiler.targetoptions, compiler.locals, compiler.pipeline_class
+        )
+
+    def add_overload(self, cres: Any) -> None:
+        """Keep a compilation, and let callers link it under a key that stands for the missing entry point."""
+        cres = cres._replace(entry_point=object())
+        cres.target_context.insert_user_function(cres.entry_point, cres.fndesc, [cres.library])
+        self.overloads[tuple(cres.signature.args)] = cres
 
     @cached_property
     def _with_wrappers(self) -> Callable[..., Any]:
@@ -35,4 +59,18 @@ def kernel(function: F) -> F:
     """
     if numba_config.DISABLE_JIT:
         return function
-    return _KernelDispatcher(py_func=function, targetoptions=dict(_OPTIONS))  # type: ignore[no-any-return]
+    return _KernelDispatcher(function)  # type: ignore[return-value]
+
+
+def kernel_class(spec: Sequence[tuple[str, Any]]) -> Callable[[C], C]:
+    """Make a numba jitclass, with fields `spec`, whose methods are compiled as `kernel` does."""
+
+    def decorate(cls: C) -> C:
+        compiled = jitclass(spec)(cls)
+        if not numba_config.DISABLE_JIT:
+            methods = compiled.class_type.instance_type.jit_methods
+            for name, method in list(methods.items()):
+                methods[name] = _KernelDispatcher(method.py_func)
+        return compiled  # type: ignore[no-any-return]
+
+    return decorate
