@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any
 from bt_framework.errors import StorageError
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import RunContext, RunSummary
-from bt_framework.results.schemas import schema
+from bt_framework.results.schemas import columns, schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -117,7 +117,7 @@ class RunFolder:
 
     def files(self, table: str) -> list[Path]:
         """Parquet files that hold `table`, in order of time; none if nothing of it was written yet."""
-        schema(table)  # refuses names that are no table
+        columns(table)  # refuses names that are no table
         whole = self.path / f"{table}.parquet"
         return [whole] if whole.exists() else sorted((self.path / PARTS_FOLDER).glob(f"{table}-*.parquet"))
 

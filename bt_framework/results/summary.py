@@ -14,7 +14,7 @@ _METRICS = (
     ("fees", "fees", "amount"),
     ("return", "return_frac", "percent"),
     ("Sharpe (annual)", "sharpe", "ratio"),
-    ("max drawdown", "max_drawdown", "amount"),
+    ("max drawdown", "max_drawdown", "drawdown"),
     ("trades", "trades", "count"),
     ("fill ratio", "fill_ratio", "percent"),
     ("maker share", "maker_share", "percent"),
@@ -33,7 +33,7 @@ def format_metric(metrics: Mapping[str, float], key: str, style: str) -> str:
     value = float(metrics.get(key, math.nan))
     if not math.isfinite(value):
         return "-"
-    if key == "max_drawdown":
+    if style == "drawdown":
         part = format_metric(metrics, "max_drawdown_frac", "percent")
         return f"{_amount(value)} ({part})"
     if style == "amount":

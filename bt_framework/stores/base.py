@@ -77,8 +77,8 @@ class RunStore(ABC):
 def latest(record: RunRecord) -> RunRecord:
     """What is true now of a run that a store knows as `record`.
 
-    A run still marked running whose process is gone is lost, unless its folder says how it ended: a process can
-    be killed between its last two writes.
+    A run still marked running whose process is gone is lost, unless its folder says how it ended: a process
+    can be killed between its last two writes.
     """
     known = record.as_of_now()
     if known.status != Status.LOST:

@@ -1,0 +1,207 @@
+"""`bt runs`: what has been run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bt_framework.registry import unknown_name
+from bt_framework.results.run import TABLES, Status
+
+if TYPE_CHECKING:
+    from bt_framework.config.compose import Composition
+    from bt_framework.results.record import RunRecord
+    from bt_framework.stores.base import RunStore
+
+_STYLES = {
+    Status.COMPLETED: "green",
+    Status.RUNNING: "cyan",
+    Status.STOPPED: "yellow",
+    Status.FAILED: "red",
+    Status.LOST: "red",
+}
+_COLUMNS = ("run", "strategy", "symbols", "status", "PnL", "return", "Sharpe", "drawdown", "trades")
+_LEFT_ALIGNED = 4
+
+
+class _WithDefault(click.Group):
+    """A group whose first command, `ls`, need not be written."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        if first not in ("-h", "--help", *self.commands):
+            if first and not first.startswith("-") and "=" not in first:
+                raise click.UsageError(unknown_name("the command", first, self.commands), ctx)
+            args = ["ls", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_WithDefault)
+def runs() -> None:
+    """List runs, show one, or rebuild their index.
+
+    OVERRIDES choose which runs are meant, as for a run: runs_dir=FOLDER, store=NAME, store.path=FILE.
+    """
+
+
+@runs.command()
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Newest runs to list."
+)
+@click.option("--strategy", help="Only runs of this strategy.")
+@click.option("--status", type=click.Choice([str(s) for s in Status]), help="Only runs with this status.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def ls(overrides: Sequence[str], limit: int, strategy: str | None, status: str | None, as_json: bool) -> None:
+    """List runs, newest first."""
+    store, composition = _open_store(overrides)
+    records = store.list(limit, strategy, Status(status) if status else None)
+    if as_json:
+        click.echo(_json([_listed(r) for r in records]))
+    elif not records:
+        what = "such runs" if strategy or status else "runs"
+        click.echo(f"no {what} in {composition.settings.runs_dir}. Start one with: bt +strategy=NAME")
+    elif sys.stdout.isatty():
+        _print_rich(records)
+    else:
+        _print_plain(records)
+
+
+@runs.command()
+@click.argument("run_id")
+@click.argument("overrides", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def show(run_id: str, overrides: Sequence[str], as_json: bool) -> None:
+    """Show the run whose id is, or begins with, RUN_ID."""
+    record = _open_store(overrides)[0].get(run_id)
+    if as_json:
+        import orjson
+
+        tables = {name: [str(file) for file in files] for name, files in _tables(record)}
+        facts = {**orjson.loads(record.to_json()), "run_dir": str(record.run_dir), "tables": tables}
+        click.echo(_json(facts))
+        return
+    for label, value in _facts(record):
+        click.echo(f"{label:<16}  {value}".rstrip())
+
+
+@runs.command()
+@click.argument("overrides", nargs=-1)
+def reindex(overrides: Sequence[str]) -> int:
+    """Rebuild the index from the run folders."""
+    from bt_framework.stores.base import reindex as rebuild
+
+    store, composition = _open_store(overrides)
+    records, problems = rebuild(store, Path(composition.settings.runs_dir).absolute())
+    click.echo(f"{len(records)} runs of {composition.settings.runs_dir} are in the index")
+    for problem in problems:
+        click.echo(f"bt: problem: {problem}", err=True)
+    return 1 if problems else 0
+
+
+def _open_store(overrides: Sequence[str]) -> tuple[RunStore, Composition]:
+    from bt_framework.config.compose import compose
+    from bt_framework.registry import Kind
+
+    composition = compose(overrides)
+    store: RunStore = composition.one(Kind.STORE).build()
+    return store, composition
+
+
+def _json(value: Any) -> str:
+    import orjson
+
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def _listed(record: RunRecord) -> dict[str, Any]:
+    return {
+        **record.outcome(),
+        "strategy": record.strategy,
+        "symbols": list(record.symbols),
+        "started_at_ns": record.started_at_ns,
+        "finished_at_ns": record.finished_at_ns,
+    }
+
+
+def _cells(record: RunRecord) -> list[str]:
+    from bt_framework.results.summary import format_metric
+
+    shown = (("pnl", "amount"), ("return_frac", "percent"), ("sharpe", "ratio"), ("max_drawdown", "amount"))
+    metrics = [format_metric(record.metrics, key, style) for key, style in (*shown, ("trades", "count"))]
+    return [record.run_id, record.strategy, " ".join(record.symbols), str(record.status), *metrics]
+
+
+def _print_plain(records: Sequence[RunRecord]) -> None:
+    rows = [list(_COLUMNS), *map(_cells, records)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
+    for row in rows:
+        cells = [
+            f"{cell:<{width}}" if i < _LEFT_ALIGNED else f"{cell:>{width}}"
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _print_rich(records: Sequence[RunRecord]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for i, column in enumerate(_COLUMNS):
+        table.add_column(column, justify="left" if i < _LEFT_ALIGNED else "right", no_wrap=column == "run")
+    for record in records:
+        cells: list[str | Text] = [*_cells(record)]
+        cells[3] = Text(str(record.status), _STYLES[record.status])
+        table.add_row(*cells)
+    Console(highlight=False).print(table)
+
+
+def _facts(record: RunRecord) -> list[tuple[str, str]]:
+    """(what, value) of everything worth a line."""
+    from bt_framework.results.summary import format_ts, speed_line, summary_rows
+
+    finished = format_ts(record.finished_at_ns) if record.finished_at_ns else "-"
+    grade = record.data_grade
+    facts = [
+        ("run", record.run_id),
+        ("status", str(record.status)),
+        ("error", record.error),
+        ("strategy", record.strategy),
+        ("symbols", " ".join(record.symbols)),
+        ("risk rules", " ".join(record.rules)),
+        ("simulated", f"{format_ts(record.start_ts)} to {format_ts(record.end_ts)} UTC"),
+        ("data", str(grade.get("line") or grade.get("grade") or "")),
+        ("started", f"{format_ts(record.started_at_ns)} UTC"),
+        ("finished", finished),
+        ("process", f"{record.process.pid} on {record.process.host}"),
+        *summary_rows(record),
+        *((f"count of {name}", f"{count:,}") for name, count in record.counts.items()),
+        ("speed", speed_line(record) if record.finished_at_ns else ""),
+        *((name.replace("_s", " s"), f"{seconds:.3f}") for name, seconds in record.timings.items()),
+        ("config hash", record.identity.config_hash),
+        ("data hash", record.identity.data_hash),
+        ("code hash", record.identity.code_hash),
+        ("seed", str(record.identity.seed)),
+        ("result hash", record.result_hash),
+        ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
+        ("folder", str(record.run_dir)),
+        *(
+            (name, " ".join(file.name for file in files) or "nothing written")
+            for name, files in _tables(record)
+        ),
+    ]
+    return [(label, value) for label, value in facts if value]
+
+
+def _tables(record: RunRecord) -> list[tuple[str, list[Path]]]:
+    from bt_framework.results.folder import RunFolder
+
+    folder = RunFolder(record.run_dir)
+    return [(name, folder.files(name)) for name in TABLES]
