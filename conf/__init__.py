@@ -1,1 +1,1 @@
-"""YAML options: one folder per group, one file per option; they select and override, the dataclasses own the keys."""
+"""YAML options, one folder per group, one file each: they select and override; the dataclasses own the keys."""

@@ -58,14 +58,14 @@ def not_an_option(kind: Kind, value: object, host: PluginHost) -> str:
     return f"{kind} must be one of {names}, chosen with {how_to_choose(kind, 'NAME')}, was {value!r}."
 
 
-def unknown_key(path: str, key: str, config_class: type, provenance: Provenance) -> str:
+def unknown_key(path: str, key: str, config_class: type, provenance: Provenance, file: str = "") -> str:
     """Say that `key` is no key of the component at `path`, which there are, and the nearest."""
     is_component = issubclass(config_class, ComponentConfig)
     keys = [i.name for i in field_infos(config_class)] if is_component else _field_names(config_class)
     full = f"{path}.{key}" if path else key
     near = difflib.get_close_matches(key, keys, n=1)
     hint = f" Did you mean {path + '.' if path else ''}{near[0]}?" if near else ""
-    place = provenance.of(full)
+    place = provenance.of(full) or file
     owner = f"{path} ({config_class.__name__})" if path else "the run"
     return (
         f"unknown key {full}{f' ({place})' if place else ''}.{hint} "
@@ -159,7 +159,7 @@ def _omegaconf_cause(error: BaseException | None) -> OmegaConfBaseException | No
     while error is not None:
         if isinstance(error, OmegaConfBaseException):
             return error
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return None
 
 
@@ -176,13 +176,15 @@ def _value_error(error: OmegaConfBaseException, context: str, provenance: Proven
     owner = error.object_type if isinstance(error.object_type, type) else None
     path, _, name = key.rpartition(".")
     if isinstance(error, AttributeError | KeyError) and owner is not None and dataclasses.is_dataclass(owner):
-        return unknown_key(path, name, owner, provenance)
+        return unknown_key(path, name, owner, provenance, _file_in(context))
     reason = str(error.msg or error).partition("\n")[0].rstrip(".")
+    # A resolver's own words, without those that OmegaConf puts around them.
+    reason = re.sub(r"^\w+ raised while resolving interpolation: [\"']?(.*?)[\"']?$", r"\1", reason)
     place = provenance.of(key) or _file_in(context)
     where = f" ({place})" if place else ""
     if isinstance(error, MissingMandatoryValue):
         return f"{key} must be given. Write {key}=VALUE."
-    words = _type_words(owner, name)
+    words = _type_words(owner, name) or _element_words(reason)
     if isinstance(error, ValueError) and words and not isinstance(error, InterpolationResolutionError):
         return f"{key} must be {words}, was {error.value!r}{where}."
     return f"{key or 'the configuration'} cannot be used: {reason}{where}."
@@ -191,6 +193,13 @@ def _value_error(error: OmegaConfBaseException, context: str, provenance: Proven
 def _file_in(context: str) -> str:
     found = re.match(r"In '([^']+)'", context)
     return f"{found[1]}.yaml" if found else ""
+
+
+def _element_words(reason: str) -> str:
+    """Say in words what type an element of a list or mapping has, from OmegaConf's message."""
+    found = re.search(r"could not be converted to (Integer|Float|Boolean)$", reason)
+    types = {"Integer": "int", "Float": "float", "Boolean": "bool"}
+    return _TYPE_WORDS[types[found[1]]] if found else ""
 
 
 def _type_words(owner: type | None, name: str) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import Container, DictConfig, ListConfig
 
+from bt_framework.config._sources import LIST_GROUPS
 from bt_framework.errors import ConfigError
+from bt_framework.registry import Kind
 
 _HYDRA_KEYS = (
     "hydra.job",
@@ -49,6 +51,11 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         if not override.key_or_group.strip():
             raise ConfigError(f"cannot read the override {text!r}: it has no key. Write KEY=VALUE.")
         _refuse_code(override, text)
+        key = override.key_or_group
+        if key in list(Kind) and override.type is not OverrideType.DEL and override.value() is None:
+            raise ConfigError(
+                f"{text}: leave the group out with {f'{key}=[]' if key in LIST_GROUPS else f'~{key}'}."
+            )
         parsed.append(override)
     return parsed
 
@@ -96,7 +103,7 @@ def forced(override: Override) -> str:
     fail. Keys that are not in the dataclass are refused at the boundary, with a better message.
     """
     text = str(override.input_line)
-    plain = override.type is not None and override.type.name == "CHANGE"
+    plain = override.type is OverrideType.CHANGE
     if plain and "." in override.key_or_group and override.package is None and not is_hydra(override):
         return "++" + text
     return text

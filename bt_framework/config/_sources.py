@@ -46,8 +46,10 @@ class Provenance:
     def override_of(self, key: str) -> str:
         """Return the last override that set `key`, without its ``+`` signs, or an empty string."""
         for text in reversed(self.overrides):
-            name = text.partition("=")[0].lstrip("+~").partition("@")[0]
-            if name and (key == name or key.startswith(name + ".")):
+            name, _, value = text.lstrip("+~").partition("=")
+            name = name.partition("@")[0]
+            # latency=colo chooses an option, latency={...} sets keys.
+            if name and (key == name or (key.startswith(name + ".") and value.startswith("{"))):
                 return text.lstrip("+")
         return ""
 

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra import compose as hydra_compose
@@ -100,7 +102,7 @@ def compose(
     overrides : sequence of str
         Such as ``["+strategy=ou_pairs", "latency=colo", "strategy.entry_z=2.5"]``.
     config_dirs : sequence of str
-        Folders with YAML options of your own, searched before those of the installed packages.
+        Folders with YAML options of your own. They cannot replace a built-in option: give them other names.
     host : PluginHost, optional
         What is installed; found if not given.
 
@@ -181,15 +183,23 @@ def hydra_overrides(overrides: Sequence[str], host: PluginHost, config_dirs: Seq
 
 def search_paths(host: PluginHost, config_dirs: Sequence[str] = ()) -> list[str]:
     """Return the folders to search after the built-in options, the user's own first."""
-    from pathlib import Path
-
     found = []
     for folder in config_dirs:
         path = Path(folder).expanduser().resolve()
         if not path.is_dir():
             raise ConfigError(f"the folder of options {folder!r} does not exist.")
+        _refuse_shadowed(path)
         found.append(f"file://{path}")
     return found + [p.path for p in host.search_paths]
+
+
+def _refuse_shadowed(folder: Path) -> None:
+    """Refuse options that Hydra would not find, because a built-in one has their name."""
+    built_in = files(CONFIG_MODULE)
+    for group in (*map(str, Kind), "experiment"):
+        for file in sorted(folder.glob(f"{group}/*.yaml")):
+            if built_in.joinpath(group, file.name).is_file():
+                raise ConfigError(f"{file} has the name of a built-in option. Rename it.")
 
 
 def store_schemas(host: PluginHost) -> None:
@@ -271,9 +281,17 @@ def _choice(node: DictConfig, kind: Kind, path: str, host: PluginHost, provenanc
     component = host.component(kind, name)
     _refuse_unknown_keys(node, component.config_class, path, provenance)
     if OmegaConf.get_type(node) is not component.config_class:
-        plain = OmegaConf.to_container(node, resolve=True)
-        node = OmegaConf.merge(OmegaConf.structured(component.config_class), plain)  # type: ignore[assignment]
+        plain = _nested(path, OmegaConf.to_container(node, resolve=True))
+        merged = OmegaConf.merge(_nested(path, OmegaConf.structured(component.config_class)), plain)
+        node = OmegaConf.select(merged, path)
     return Choice(component, _instance(node, path, provenance))
+
+
+def _nested(path: str, value: Any) -> dict[str, Any]:
+    """Return mappings down to `path`, so that OmegaConf's errors name the whole key."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return dict(value)
 
 
 def _check_name(node: DictConfig, kind: Kind, path: str, name: str) -> None:
