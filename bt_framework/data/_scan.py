@@ -291,7 +291,7 @@ def replay_row(s: Any, row: Any, ev: Any, best: Any, tags: Any, groups: Any) -> 
     elif kind == CLEAR:
         s.clears += 1
         both = not ev & (BUY | SELL)
-        limit = NONE
+        limit: Any = NONE
         if not both and row.px > 0.0 and row.px < math.inf:
             limit = np.int64(math.floor(row.px / s.tick_size + 0.5))
         if both or side == BID:
@@ -341,20 +341,26 @@ def finish_scan(s: Any, best: Any) -> None:
 
 @cached_kernel
 def rescale_book(s: Any, best: Any, tags: Any, groups: Any, ratio: int) -> None:
-    """The tick has become `ratio` times finer: move every level and every extreme."""
+    """The tick has become `ratio` times finer: move every level and every extreme.
+
+    Late in a stream some levels may have been rounded to the coarser tick: then the book starts anew.
+    """
+    late = s.rows * OFF_PER_MILLE >= 1_000
     for side in range(2):
         levels = tags[side][tags[side] != NONE]
         tags[side, :] = NONE
         groups[side, :] = 0
-        for j in range(len(levels)):
+        for view in range(2):
+            if late:
+                best[view, side] = NONE
+            elif best[view, side] != NONE:
+                best[view, side] *= ratio
+        for j in range(0 if late else len(levels)):
             tick = levels[j] * ratio
             slot = tick & (SLOTS - 1)
             if tags[side, slot] == NONE:
                 groups[side, slot // PER_GROUP] += 1
             tags[side, slot] = tick
-        for view in range(2):
-            if best[view, side] != NONE:
-                best[view, side] *= ratio
     if s.low_ticks != NONE:
         s.low_ticks *= ratio
         s.high_ticks *= ratio

@@ -96,7 +96,7 @@ class Archive:
         if self._writer is None or day != self._day:
             self._open(day, schema)
         assert self._writer is not None
-        columns = [pa.array(np.ascontiguousarray(rows[name])) for name in schema.names]
+        columns = [_arrow_column(rows[field.name], field.type) for field in schema]
         self._writer.write_table(pa.Table.from_arrays(columns, schema=schema))
         date, count = self.parts[-1]
         self.parts[-1] = (date, count + len(rows))
@@ -123,6 +123,14 @@ class Archive:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
+
+
+def _arrow_column(values: Rows, type_: pa.DataType) -> pa.Array:
+    """Copy a column; `pyarrow.array` would do too, but imports pandas."""
+    import pyarrow as pa
+
+    buffer = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.Array.from_buffers(type_, len(values), [None, buffer])
 
 
 def event_schema() -> pa.Schema:

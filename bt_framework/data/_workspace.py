@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import IO, Any
 from bt_framework.errors import StorageError
 
 _LOCK_NAME = ".in_use"
+_LEAST_AGE_S = 60.0
+"""A younger folder may not have been locked yet by the process that made it."""
 
 
 @contextmanager
@@ -51,23 +54,23 @@ def workspace(root: Path) -> Iterator[Path]:
 def _sweep(parent: Path) -> None:
     for folder in parent.iterdir():
         try:
-            with open(folder / _LOCK_NAME, "rb") as lock:
-                in_use = not _try_lock(lock)
-        except FileNotFoundError:
-            in_use = False  # its process has not locked it yet, or died before it could
-            try:
-                folder.rmdir()
-            except OSError:
-                in_use = True
+            if time.time() - folder.stat().st_mtime > _LEAST_AGE_S and not _is_locked(folder / _LOCK_NAME):
+                shutil.rmtree(folder, ignore_errors=True)
         except OSError:
-            in_use = True
-        if not in_use:
-            shutil.rmtree(folder, ignore_errors=True)
+            continue  # removed by somebody else, or not ours to look at
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        with open(path, "rb") as lock:
+            return not _try_lock(lock)
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
 def locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path`, among threads and processes; `on_wait` is called before a wait.
+    """Lock the file `path` against other threads and processes; `on_wait` is called before a wait.
 
     The system releases it when the process dies. Where a file system has no locks, nothing is locked.
     """

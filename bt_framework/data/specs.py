@@ -73,8 +73,8 @@ def resolve(symbol: str, known: KnownSizes, px_grid: Any, qty_grid: Any, max_px:
     if known.tick_source == "config" and px_grid.known_off:
         off, example = int(px_grid.known_off), float(px_grid.known_value)
         raise DataError(
-            f"tick_size of {symbol} must divide the prices, was {known.tick_size!r}: row {px_grid.known_first} "
-            f"has the price {example!r}, and {off:,} of {int(px_grid.values):,} prices are off it. "
+            f"tick_size of {symbol} must divide the prices, was {known.tick_size!r}: "
+            f"row {px_grid.known_first} has the price {example!r}, 1 of {off:,} of {int(px_grid.values):,}. "
             f"Leave it out to use the size that the prices suggest, {inferred_size(px_grid)!r}."
         )
     notices: list[str] = []
@@ -116,7 +116,7 @@ def inferred_size(grid: Any) -> float:
 
 
 def decimals_scale(max_value: float, decimals: int) -> float:
-    """Power of ten that makes integers of decimals, of at most `decimals` places and what float64 can resolve."""
+    """Power of ten that makes integers of decimals: at most `decimals` places, and what float64 resolves."""
     scale = 10.0**decimals
     while scale > 1.0 and max_value * scale > 2.0**47:
         scale /= 10.0
