@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 from numba import config as numba_config
 from numba import njit
+from numba.core import compiler
+from numba.core.codegen import JITCodeLibrary
 from numba.core.dispatcher import _FunctionCompiler
 from numba.core.registry import CPUDispatcher
 from numba.experimental import jitclass
@@ -18,12 +20,37 @@ C = TypeVar("C", bound=type)
 _OPTIONS = {"nopython": True, "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-class _InnerCompiler(_FunctionCompiler):  # type: ignore[misc]
-    """Stops before machine code: the caller links the bitcode and compiles it as part of itself."""
+class _InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """Bitcode for callers to link: not optimised and not compiled, since the outermost caller does both for all."""
 
-    def _customize_flags(self, flags: Any) -> Any:
+    def finalize(self) -> None:
+        self._raise_if_finalized()
+        for library in dict.fromkeys(self._linking_libraries):
+            self._reload_init.update(library._reload_init)
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class _InnerCompiler(_FunctionCompiler):  # type: ignore[misc]
+    """Stops before machine code."""
+
+    def _compile_core(self, args: Any, return_type: Any) -> Any:
+        flags = compiler.Flags()
+        self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
         flags.no_compile = True
-        return flags
+        context = self.targetdescr.target_context
+        return compiler.compile_extra(
+            self.targetdescr.typing_context,
+            context,
+            self.py_func,
+            args=args,
+            return_type=return_type,
+            flags=flags,
+            locals=self.locals,
+            library=_InnerLibrary(context.codegen(), self.py_func.__qualname__),
+            pipeline_class=self.pipeline_class,
+        )
 
 
 class _KernelDispatcher(CPUDispatcher):  # type: ignore[misc]
@@ -31,9 +58,9 @@ class _KernelDispatcher(CPUDispatcher):  # type: ignore[misc]
 
     def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func=py_func, targetoptions=dict(_OPTIONS))
-        compiler = self._compiler
+        outer = self._compiler
         self._compiler = _InnerCompiler(
-            py_func, compiler.targetdescr, compiler.targetoptions, compiler.locals, compiler.pipeline_class
+            py_func, outer.targetdescr, outer.targetoptions, outer.locals, outer.pipeline_class
         )
 
     def add_overload(self, cres: Any) -> None:

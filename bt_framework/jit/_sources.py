@@ -13,6 +13,7 @@ import importlib.metadata
 import importlib.util
 import platform
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def _read(path: str, mtime_ns: int, size: int) -> tuple[bytes, tuple[str, ...]]:
     content = Path(path).read_bytes()
     package = _package_of(Path(path))
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(content)):
+    for node in _executed_at_import(ast.parse(content).body):
         if isinstance(node, ast.Import):
             modules.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -77,6 +78,19 @@ def _read(path: str, mtime_ns: int, size: int) -> tuple[bytes, tuple[str, ...]]:
             modules.add(base)
             modules.update(f"{base}.{alias.name}" for alias in node.names)
     return hashlib.sha256(content).digest(), tuple(sorted(m for m in modules if m and not _is_foreign(m)))
+
+
+def _executed_at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements that give a module its globals: a kernel cannot use what is imported inside a function."""
+    for node in body:
+        yield node
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            yield from _executed_at_import(node.orelse)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for field in ("body", "orelse", "finalbody"):
+                yield from _executed_at_import(getattr(node, field, []))
+            for handler in getattr(node, "handlers", []):
+                yield from _executed_at_import(handler.body)
 
 
 def _is_foreign(module: str) -> bool:
