@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bt_plugins.data.binance import Binance
-from bt_plugins.data.binance._catalogue import instrument
-from bt_plugins.data.binance._peek import Peek, peek
 
 from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.registry import unknown_name
 from bt_framework.results.run import Instrument
+from bt_plugins.data.binance import Binance
+from bt_plugins.data.binance._catalogue import instrument
+from bt_plugins.data.binance._peek import Peek, peek
 
 READER_VERSION = 1
 """Enters the identity of every feed: raise it with each change that alters rows."""

@@ -13,9 +13,9 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
-from bt_plugins.data.binance._protocol import epoch_ns, follow
 
 from bt_framework.jit import cached_kernel, kernel
+from bt_plugins.data.binance._protocol import epoch_ns, follow
 
 
 class ScanStatus(IntEnum):
@@ -77,13 +77,14 @@ _MESSAGE = np.dtype(
 )
 
 _T, _E, _U, _u, _PU, _P, _Q, _M = 1, 2, 4, 8, 16, 32, 64, 128
-_BIDS, _ASKS, _BID_PX, _BID_QTY, _ASK_PX, _ASK_QTY, _X = 256, 512, 1024, 2048, 4096, 8192, 16384
+_BIDS, _ASKS, _BID_PX, _BID_QTY, _ASK_PX, _ASK_QTY, _X, _S = 256, 512, 1024, 2048, 4096, 8192, 16384, 32768
 
 _EV_TRADE, _EV_DEPTH, _EV_CLEAR = 2, 1, 3
 _EV_BUY, _EV_SELL = 1 << 29, 1 << 28
 
 _POW10 = 10.0 ** np.arange(23)
 _MAX_EXACT = 1 << 53
+_MAX_NS = np.iinfo(np.int64).max
 _PU_KEY = 1  # no letter is
 
 _epoch_ns = kernel(epoch_ns)
@@ -107,19 +108,21 @@ def _uint(text: Any, p: int) -> tuple[int, int]:
         value = value * 10 + digit
         p += 1
         digit = np.int64(text[p]) - 48
-    if p == start or p - start > 18:
+    n_digits = p - start
+    if n_digits == 0 or n_digits > 18 or (n_digits > 1 and text[start] == 48):
         return -1, 0
     return p, value
 
 
 @kernel
 def _decimal(text: Any, p: int) -> tuple[int, float]:
-    """Decimal number at `p`, quoted or not: position after it, value.
+    """Quoted decimal number at `p`: position after it, value.
 
     A whole number up to 2**53 divided by 10**k with k <= 22 is correctly rounded, because both are exact.
     """
-    quoted = text[p] == 34
-    p += quoted
+    if text[p] != 34:
+        return -1, 0.0
+    p += 1
     start = p
     mantissa = 0
     digit = np.int64(text[p]) - 48
@@ -138,13 +141,9 @@ def _decimal(text: Any, p: int) -> tuple[int, float]:
             p += 1
             digit = np.int64(text[p]) - 48
         n_decimals = p - start
-    if n_digits == 0 or n_digits + n_decimals > 18 or mantissa > _MAX_EXACT:
+    if n_digits == 0 or n_digits + n_decimals > 18 or mantissa > _MAX_EXACT or text[p] != 34:
         return -1, 0.0
-    if quoted:
-        if text[p] != 34:
-            return -1, 0.0
-        p += 1
-    return p, mantissa / _POW10[n_decimals]
+    return p + 1, mantissa / _POW10[n_decimals]
 
 
 @kernel
@@ -159,16 +158,28 @@ def _skip_string(text: Any, p: int) -> int:
 
 
 @kernel
+def _is_true(text: Any, p: int) -> bool:
+    return bool(text[p] == 116 and text[p + 1] == 114 and text[p + 2] == 117 and text[p + 3] == 101)
+
+
+@kernel
+def _is_false(text: Any, p: int) -> bool:
+    return bool(text[p] == 102 and text[p + 1] == 97 and text[p + 2] == 108 and text[p + 3] == 115) and bool(
+        text[p + 4] == 101
+    )
+
+
+@kernel
 def _skip_scalar(text: Any, p: int) -> int:
-    """Position after a string, number or word at `p`."""
+    """Position after a string, whole number, true or false at `p`; other values are not understood."""
     if text[p] == 34:
         return _skip_string(text, p)
-    start = p
-    c = text[p]
-    while 48 <= c <= 57 or 97 <= c <= 122 or c == 45 or c == 46 or c == 43 or c == 69:
-        p += 1
-        c = text[p]
-    return p if p > start else -1
+    if _is_true(text, p):
+        return p + 4
+    if _is_false(text, p):
+        return p + 5
+    p, _ = _uint(text, p)
+    return p
 
 
 @kernel
@@ -204,6 +215,8 @@ def _levels(text: Any, p: int, rows: Any, n_rows: int) -> tuple[int, int]:
 @kernel
 def _is_word(text: Any, p: int, word: Any) -> bool:
     """Whether the string at `p` is `word`."""
+    if text[p] != 34:
+        return False
     for i in range(len(word)):
         if text[p + 1 + i] != word[i]:
             return False
@@ -300,21 +313,26 @@ def _member(text: Any, p: int, key: int, message: Any, rows: Any, symbol: Any) -
     c = text[p]
     if key == 84 or key == 69 or key == 85 or key == 117:  # T E U u
         return _integer_member(text, p, key, message)
-    if c == 91:
-        return _levels_member(text, p, key, message, rows) if key == 98 or key == 97 else -1
-    if c == 34:
-        if key == 112 or key == 113 or key == 98 or key == 66 or key == 97 or key == 65:  # p q b B a A
+    if key == 112 or key == 113 or key == 66 or key == 65:  # p q B A
+        return _decimal_member(text, p, key, message)
+    if key == 98 or key == 97:  # b a; order numbers in spot trades
+        if c == 91:
+            return _levels_member(text, p, key, message, rows)
+        if c == 34:
             return _decimal_member(text, p, key, message)
-        if key == 101:  # e
-            message.kind = _event_kind(text, p)
-            return _skip_string(text, p) if message.kind else -1
-        if key == 115:  # s
-            return _skip_string(text, p) if _is_word(text, p, symbol) else -1
-        if key == 88:  # X
-            message.market = _is_word(text, p, _MARKET_WORD)
-            message.has |= _X
+        return -1 if message.has & (_BIDS | _ASKS | _BID_PX | _ASK_PX) else _skip_scalar(text, p)
+    if key == 101:  # e
+        message.kind = _event_kind(text, p)
+        return _skip_string(text, p) if message.kind else -1
+    if key == 115:  # s
+        if not _is_word(text, p, symbol):
+            return -1
+        message.has |= _S
+    elif key == 88:  # X
+        message.market = _is_word(text, p, _MARKET_WORD)
+        message.has |= _X
     elif key == 109 and (c == 116 or c == 102):  # m
-        message.buyer_is_maker = c == 116
+        message.buyer_is_maker = _is_true(text, p)
         message.has |= _M
     return _skip_scalar(text, p)
 
@@ -328,7 +346,7 @@ def _walk(text: Any, p: int, message: Any, rows: Any, symbol: Any) -> int:
     p += 1
     while True:
         p = _skip_spaces(text, p)
-        if text[p] != 34 or text[p + 1] < 32 or text[p + 1] == 92:
+        if text[p] != 34 or text[p + 1] < 48 or text[p + 1] == 92:
             return -1
         key = np.int64(0)
         if text[p + 2] == 34:
@@ -390,12 +408,14 @@ def _depth_rows(message: Any, state: Any, rows: Any) -> int:
     n_bids, n_rows = message.n_bids, message.n_bids + message.n_asks
     if n_rows > len(rows):
         return n_rows
+    exch_ts = _epoch_ns(message.T if message.has & _T else message.E)
+    if exch_ts < 0:
+        return -1
     state.market = 1 if message.has & _PU else 2
     _follow(state, message.U, message.u, message.pu if message.has & _PU else -1)
     if state.bbo:
         state.depth_messages += 1
         return 0
-    exch_ts = _epoch_ns(message.T if message.has & _T else message.E)
     state.last_exch_ts = exch_ts
     _set_rows(rows, 0, n_bids, _EV_DEPTH | _EV_BUY, exch_ts, message.local_ts)
     _set_rows(rows, n_bids, n_rows, _EV_DEPTH | _EV_SELL, exch_ts, message.local_ts)
@@ -407,6 +427,9 @@ def _trade_rows(message: Any, state: Any, rows: Any) -> int:
     """Row of a trade; none if it is of the unused stream or no MARKET trade; -1 if it lacks a key."""
     needed = _T | _P | _Q | _M
     if message.has & needed != needed:
+        return -1
+    exch_ts = _epoch_ns(message.T)
+    if exch_ts < 0:
         return -1
     if len(rows) < 1:
         return 1
@@ -420,7 +443,6 @@ def _trade_rows(message: Any, state: Any, rows: Any) -> int:
     if not message.market:
         state.not_market += 1
         return 0
-    exch_ts = _epoch_ns(message.T)
     state.last_exch_ts = exch_ts
     ev = _EV_TRADE | (_EV_SELL if message.buyer_is_maker else _EV_BUY)
     _set_rows(rows, 0, 1, ev, exch_ts, message.local_ts)
@@ -446,6 +468,8 @@ def _book_ticker_rows(message: Any, state: Any, rows: Any) -> int:
     if len(rows) < 4:
         return 4
     exch_ts = _epoch_ns(message.T)
+    if exch_ts < 0:
+        return -1
     state.last_exch_ts = exch_ts
     n_rows = 0
     for side in range(2):
@@ -464,6 +488,8 @@ def _book_ticker_rows(message: Any, state: Any, rows: Any) -> int:
 @kernel
 def _message_rows(message: Any, state: Any, rows: Any) -> int:
     """Rows of a message that was walked: how many, more than fit if they do not fit, -1 if not understood."""
+    if not message.has & _S:
+        return -1
     if message.kind == 1:
         return _depth_rows(message, state, rows)
     if message.kind == 2 or message.kind == 3:
@@ -488,9 +514,9 @@ def _receive_ns(text: Any, p: int) -> tuple[int, int]:
     n_digits = p - start
     if n_digits == 19 and value > 0:
         return p + 1, value
-    if n_digits == 16:
+    if n_digits == 16 and value <= _MAX_NS // 1_000:
         return p + 1, value * 1_000
-    if n_digits == 13:
+    if n_digits == 13 and value <= _MAX_NS // 1_000_000:
         return p + 1, value * 1_000_000
     return -1, 0
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import orjson
-from bt_plugins.data.binance._protocol import Kind, Market, epoch_ns, follow
 
 from bt_framework.records import EVENT, EventFlag, EventKind
+from bt_plugins.data.binance._protocol import Kind, Market, epoch_ns, follow
 
 _NS_PER_DIGITS = {19: 1, 16: 1_000, 13: 1_000_000}
+_INT64_MAX = (1 << 63) - 1
 _TRADES = {"trade": Kind.TRADE, "aggTrade": Kind.AGG_TRADE}
 _BOOK_TICKER_KEYS = frozenset({"u", "b", "B", "a", "A"})
 
@@ -41,7 +42,7 @@ def split_line(line: bytes) -> tuple[int, str, Mapping[str, Any]]:
     """
     head, _, body = line.partition(b" ")
     factor = _NS_PER_DIGITS.get(len(head))
-    if factor is None or not head.isdigit():
+    if factor is None or not head.isdigit() or int(head) * factor > _INT64_MAX:
         raise MalformedLine("it does not start with a receive time of 19, 16 or 13 digits and a space")
     try:
         message = orjson.loads(body)
@@ -118,8 +119,9 @@ def _rows(message: Mapping[str, Any], local_ts: int, state: Any) -> list[Row]:
 def _depth(message: Mapping[str, Any], local_ts: int, state: Any) -> list[Row]:
     exch_ts = _time(message["T"] if "T" in message else message["E"])
     bids, asks = _levels(message["b"]), _levels(message["a"])
+    numbers = _whole(message["U"]), _whole(message["u"]), _whole(message.get("pu", -1))
     state.market = Market.FUTURES if "pu" in message else Market.SPOT
-    follow(state, _whole(message["U"]), _whole(message["u"]), _whole(message.get("pu", -1)))
+    follow(state, *numbers)
     if state.bbo:
         state.depth_messages += 1
         return []
@@ -198,13 +200,13 @@ def _number(value: Any) -> float:
 
 
 def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value <= _INT64_MAX:
         raise ValueError(f"times and sequence numbers must be whole numbers, was {value!r}")
     return value
 
 
 def _time(value: Any) -> int:
     time = epoch_ns(_whole(value))
-    if not 0 < time < 1 << 63:
-        raise ValueError(f"times must be since 1970 in ms, us or ns, was {value!r}")
+    if time < 0:
+        raise ValueError(f"times must be ms, us or ns since 1970 and in 2001 to 2262, was {value!r}")
     return time

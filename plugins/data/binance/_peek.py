@@ -11,11 +11,11 @@ from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bt_plugins.data.binance._messages import MalformedLine, split_line, symbol_of
 from platformdirs import user_cache_path
 
 from bt_framework.data.streams import decompressed_blocks
 from bt_framework.errors import DataError
+from bt_plugins.data.binance._messages import MalformedLine, split_line, symbol_of
 
 PEEK_BYTES = 1 << 24
 """Text in which the first line with a symbol must lie; snapshots, first in some files, have none."""

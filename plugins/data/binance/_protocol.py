@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
-_MS_BELOW = 100_000_000_000_000
-_US_BELOW = 100_000_000_000_000_000
+_FIRST_S = 1_000_000_000
+_LAST_S = 9_223_372_036
 
 
 class Kind(IntEnum):
@@ -28,12 +28,13 @@ class Market(IntEnum):
 
 
 def epoch_ns(time: int) -> int:
-    """Nanoseconds of an exchange time in ms, us or ns since 1970, told by its size (from 1973 to 5138)."""
-    if time < _MS_BELOW:
-        return time * 1_000_000
-    if time < _US_BELOW:
-        return time * 1_000
-    return time
+    """Nanoseconds of a time in ms, us or ns since 1970, told by its size; -1 if not in 2001 to 2262."""
+    per_s = 1_000
+    for _ in range(3):
+        if _FIRST_S * per_s <= time < _LAST_S * per_s:
+            return time * (1_000_000_000 // per_s)
+        per_s *= 1_000
+    return -1
 
 
 def follow(state: Any, first_u: int, last_u: int, prev_u: int) -> None:

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bt_plugins.data.binance import Binance
-from bt_plugins.data.binance._catalogue import SPOT, futures_market
-from bt_plugins.data.binance._kernels import STATE, ScanStatus, scan
-from bt_plugins.data.binance._messages import Dropped, MalformedLine, WrongSymbol, rows_of
-from bt_plugins.data.binance._protocol import Kind, Market
 
 from bt_framework.data.source import FeedReport
 from bt_framework.data.streams import decompressed_blocks, prefetched
 from bt_framework.errors import DataError
 from bt_framework.records import EVENT
+from bt_plugins.data.binance import Binance
+from bt_plugins.data.binance._catalogue import SPOT, futures_market
+from bt_plugins.data.binance._kernels import STATE, ScanStatus, scan
+from bt_plugins.data.binance._messages import Dropped, MalformedLine, WrongSymbol, rows_of
+from bt_plugins.data.binance._protocol import Kind, Market
 
 _ROWS_PER_CHUNK = 1 << 14
 _BLOCK_BYTES = 1 << 18
