@@ -136,9 +136,10 @@ def scan_grids(rows: Any, px_grid: Any, qty_grid: Any, first_index: int) -> None
         Index of the first row in the whole stream.
     """
     for i in range(len(rows)):
-        kind = np.int64(rows[i].ev) & 0xFF
+        row = rows[i]
+        kind = np.int64(row["ev"]) & 0xFF
         if kind != CLEAR:
-            px, qty = rows[i].px, rows[i].qty
+            px, qty = row["px"], row["qty"]
             if px > 0.0 and px < math.inf:
                 place_on_grid(px_grid, px, first_index + i)
             if qty > 0.0 and qty < math.inf:
@@ -233,27 +234,27 @@ def check_row(s: Any, row: Any, ev: Any) -> None:
     index = s.rows
     if ev & EXCH:
         if s.exch_rows == 0:
-            s.first_exch_ts = row.exch_ts
-        elif row.exch_ts < s.last_exch_ts:
+            s.first_exch_ts = row["exch_ts"]
+        elif row["exch_ts"] < s.last_exch_ts:
             s.exch_back += 1
-            s.exch_back_ns = max(s.exch_back_ns, s.last_exch_ts - row.exch_ts)
+            s.exch_back_ns = max(s.exch_back_ns, s.last_exch_ts - row["exch_ts"])
             if s.exch_back_first == NONE:
                 s.exch_back_first = index
         s.exch_rows += 1
-        s.last_exch_ts = max(s.last_exch_ts, row.exch_ts)
+        s.last_exch_ts = max(s.last_exch_ts, row["exch_ts"])
     if ev & LOCAL:
         if s.local_rows == 0:
-            s.first_local_ts = row.local_ts
-        elif row.local_ts < s.last_local_ts:
+            s.first_local_ts = row["local_ts"]
+        elif row["local_ts"] < s.last_local_ts:
             s.local_back += 1
-            s.local_back_ns = max(s.local_back_ns, s.last_local_ts - row.local_ts)
+            s.local_back_ns = max(s.local_back_ns, s.last_local_ts - row["local_ts"])
             if s.local_back_first == NONE:
                 s.local_back_first = index
         s.local_rows += 1
-        s.last_local_ts = max(s.last_local_ts, row.local_ts)
-        if row.local_ts < row.exch_ts:
+        s.last_local_ts = max(s.last_local_ts, row["local_ts"])
+        if row["local_ts"] < row["exch_ts"]:
             s.early += 1
-            s.early_ns = max(s.early_ns, row.exch_ts - row.local_ts)
+            s.early_ns = max(s.early_ns, row["exch_ts"] - row["local_ts"])
             if s.early_first == NONE:
                 s.early_first = index
     if not ev & (EXCH | LOCAL):
@@ -266,11 +267,11 @@ def check_row(s: Any, row: Any, ev: Any) -> None:
 def is_invalid(row: Any, kind: Any) -> bool:
     """Whether price or quantity cannot be: not a number, infinite, a price <= 0, a quantity < 0."""
     if kind == CLEAR:
-        return math.isnan(row.px)
+        return math.isnan(row["px"])
     priced = kind in (DEPTH, TRADE, SNAPSHOT, BBO)
-    if priced and not (row.px > 0.0 and row.px < math.inf):
+    if priced and not (row["px"] > 0.0 and row["px"] < math.inf):
         return True
-    return priced and not (row.qty >= 0.0 and row.qty < math.inf)
+    return priced and not (row["qty"] >= 0.0 and row["qty"] < math.inf)
 
 
 @kernel
@@ -279,21 +280,21 @@ def replay_row(s: Any, row: Any, ev: Any, best: Any, tags: Any, groups: Any) -> 
     kind = ev & 0xFF
     side = BID if ev & BUY else ASK
     if kind in (DEPTH, SNAPSHOT):
-        tick = np.int64(math.floor(row.px / s.tick_size + 0.5))
-        if row.qty > 0.0:
+        tick = np.int64(math.floor(row["px"] / s.tick_size + 0.5))
+        if row["qty"] > 0.0:
             fill_level(best, tags, groups, side, tick)
         else:
             empty_level(best, tags, groups, side, tick)
     elif kind in (TRADE, BBO):
-        tick = np.int64(math.floor(row.px / s.tick_size + 0.5))
+        tick = np.int64(math.floor(row["px"] / s.tick_size + 0.5))
         s.trade_low_ticks = min(s.trade_low_ticks, tick) if s.trade_low_ticks != NONE else tick
         s.trade_high_ticks = max(s.trade_high_ticks, tick)
     elif kind == CLEAR:
         s.clears += 1
         both = not ev & (BUY | SELL)
         limit: Any = NONE
-        if not both and row.px > 0.0 and row.px < math.inf:
-            limit = np.int64(math.floor(row.px / s.tick_size + 0.5))
+        if not both and row["px"] > 0.0 and row["px"] < math.inf:
+            limit = np.int64(math.floor(row["px"] / s.tick_size + 0.5))
         if both or side == BID:
             clear_side(best, tags, groups, BID, limit)
         if both or side == ASK:
@@ -314,7 +315,7 @@ def scan_rows(rows: Any, s: Any, best: Any, tags: Any, groups: Any) -> None:
     """
     for i in range(len(rows)):
         row = rows[i]
-        ev = np.int64(row.ev)
+        ev = np.int64(row["ev"])
         check_row(s, row, ev)
         invalid = is_invalid(row, ev & 0xFF)
         if invalid:
@@ -322,10 +323,10 @@ def scan_rows(rows: Any, s: Any, best: Any, tags: Any, groups: Any) -> None:
             if s.invalid_first == NONE:
                 s.invalid_first = s.rows
         if ev & LOCAL:
-            if row.local_ts != s.batch_ts:
+            if row["local_ts"] != s.batch_ts:
                 if s.batch_ts != NONE:
-                    close_batch(s, best, row.local_ts)
-                s.batch_ts = row.local_ts
+                    close_batch(s, best, row["local_ts"])
+                s.batch_ts = row["local_ts"]
                 s.batch_index = s.rows
             if not invalid:
                 replay_row(s, row, ev, best, tags, groups)

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from bt_plugins.data.synthetic_pair import SyntheticPair
 
 from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
 from bt_framework.records import EVENT, record
 from bt_framework.units import NS_PER_S
+from bt_plugins.data.synthetic_pair import SyntheticPair
 
 GENERATOR_VERSION = 1
 """Part of the feeds' identity: raise it when the same configuration gives other events."""

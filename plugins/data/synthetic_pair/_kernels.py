@@ -124,14 +124,15 @@ def fair_ticks(s, p):
 @kernel
 def emit(out, n, s, p, ev, ticks, lots):
     """Append one event at the state's times; returns the new count."""
-    out[n].ev = ev
-    out[n].exch_ts = s.exch_ts
-    out[n].local_ts = s.local_ts
-    out[n].px = ticks / p.ticks_per_unit if p.ticks_per_unit > 0.0 else ticks * p.tick_size
-    out[n].qty = lots / p.lots_per_unit if p.lots_per_unit > 0.0 else lots * p.lot_size
-    out[n].order_id = 0
-    out[n].ival = 0
-    out[n].fval = 0.0
+    row = out[n]
+    row["ev"] = ev
+    row["exch_ts"] = s.exch_ts
+    row["local_ts"] = s.local_ts
+    row["px"] = ticks / p.ticks_per_unit if p.ticks_per_unit > 0.0 else ticks * p.tick_size
+    row["qty"] = lots / p.lots_per_unit if p.lots_per_unit > 0.0 else lots * p.lot_size
+    row["order_id"] = 0
+    row["ival"] = 0
+    row["fval"] = 0.0
     return n + 1
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -13,7 +16,7 @@ from bt_framework.data.doctor import Doctor, Finding, Severity, grade, line, ref
 from bt_framework.data.source import FeedReport
 from bt_framework.data.specs import KnownSizes
 from bt_framework.errors import DataError
-from bt_framework.records import EVENT, EventFlag, EventKind
+from bt_framework.records import EVENT, EventFlag, EventKind, record
 from bt_framework.results.run import Instrument
 from bt_framework.testing.feeds import clean_events
 from bt_framework.units import NS_PER_MS, NS_PER_S
@@ -314,3 +317,77 @@ def test_the_book_follows_a_tick_that_turns_out_finer(steps, block_rows):
         assert doctor.stats.crossed == 0
         seen.append(doctor.touch_px())
     assert seen[0] == pytest.approx(seen[1], abs=0.0 if steps == 50 else 1.0)
+
+
+def reference_touch(rows: list[tuple]) -> list[tuple]:
+    """Touch after each row by plain dictionaries: hftbacktest's, where the latest level wins, then the raw one."""
+    books: dict[int, set[int]] = {0: set(), 1: set()}
+    shown: dict[int, int | None] = {0: None, 1: None}
+    out = []
+
+    def best(side: int, beyond: int) -> int | None:
+        levels = [t for t in books[side] if (t <= beyond if side == 0 else t >= beyond)]
+        return (max(levels) if side == 0 else min(levels)) if levels else None
+
+    for side, tick, filled in rows:
+        away = 1 if side else -1
+        if filled:
+            books[side].add(tick)
+            if shown[side] is None or (shown[side] - tick) * away > 0:
+                shown[side] = tick
+            other = shown[1 - side]
+            if other is not None and (other - shown[side]) * away >= 0:
+                shown[1 - side] = best(1 - side, shown[side] - away)
+        else:
+            books[side].discard(tick)
+            if shown[side] == tick:
+                shown[side] = best(side, tick + away)
+        raw = (max(books[0], default=None), min(books[1], default=None))
+        out.append((shown[0], shown[1], *raw))
+    return out
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 1), st.integers(0, 30) | st.integers(900, 1_100), st.booleans()), max_size=60
+    )
+)
+def test_the_book_is_that_of_plain_dictionaries(rows):
+    from bt_framework.data import _scan
+
+    best = np.full((2, 2), _scan.NONE, np.int64)
+    tags = np.full((2, _scan.SLOTS), _scan.NONE, np.int64)
+    groups = np.zeros((2, _scan.SLOTS // _scan.PER_GROUP), np.int64)
+    stats = record(_scan.STATS, tick_size=1.0)
+    for name in ("batch_ts", "trade_low_ticks", "trade_high_ticks"):
+        stats[name] = _scan.NONE
+    for (side, tick, filled), expected in zip(rows, reference_touch(rows), strict=True):
+        flag = EventFlag.SELL if side else EventFlag.BUY
+        row = np.array([level(0, flag, float(tick + 1), float(filled))], EVENT)
+        _scan.scan_rows(row, stats, best, tags, groups)
+        found = [None if t == _scan.NONE else int(t) - 1 for t in best.ravel()]
+        assert tuple(found) == expected
+    assert groups.sum() == (tags != _scan.NONE).sum()
+
+
+@pytest.mark.parametrize("mode", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
+def test_the_doctor_says_the_same_without_the_jit_and_with_bounds_checks(mode, tmp_path):
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from test_doctor import *;"
+        "events = off_tick(3)[:6_000]; clock_behind(events); rows_without_flags(events);"
+        "events['px'][1_000:1_100] = 990.0;"
+        "print(examine(events, UNKNOWN))"
+    )
+    outs = [
+        subprocess.run(
+            [sys.executable, "-c", script, os.path.dirname(__file__)],
+            env={**os.environ, "BT_CACHE_DIR": str(tmp_path), mode: on},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for on in ("0", "1")
+    ]
+    assert "crossed book" in outs[0]
+    assert outs[0] == outs[1]
