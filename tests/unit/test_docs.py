@@ -8,19 +8,15 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from documentation import DOCS, FENCE, PAGES, commands, example_modules, fences
 
 from bt_framework import hookspecs
 from bt_framework.config.compose import compose
 from bt_framework.registry import Kind
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.S | re.M)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _BUILD_ALL = """
 import importlib, sys
@@ -42,37 +38,6 @@ for name in sys.argv[2:]:
             assert callable(getattr(importlib.import_module(kernels), function))
 """
 SECTIONS = ("Contract", "Smallest example", "How it is tested", "Built-ins")
-
-
-def fences(language: str) -> list[tuple[str, str]]:
-    """(page, text) of every fenced block of a language."""
-    return [
-        (str(page.relative_to(DOCS)), body)
-        for page in PAGES
-        for found, body in _FENCE.findall(page.read_text())
-        if found == language
-    ]
-
-
-def documented_commands() -> list[str]:
-    """Every ``bt`` command that a page shows in a shell block."""
-    lines = [line for _, body in fences("sh") for line in body.splitlines()]
-    return sorted({line.strip() for line in lines if line.strip().startswith("bt ")})
-
-
-def documented_modules(folder: Path) -> list[str]:
-    """Write Python blocks that start with ``# path.py`` into `folder`; return the modules with a build."""
-    modules = []
-    for _, body in fences("python"):
-        path = re.match(r"# ([\w/]+\.py)\n", body)
-        if path is None:
-            continue
-        file = folder / path[1]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(body)
-        if "\ndef build(" in body:
-            modules.append(path[1].removesuffix(".py").removesuffix("/__init__").replace("/", "."))
-    return modules
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +89,7 @@ def test_every_hook_is_documented():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(DOCS)))
 def test_links_lead_somewhere(page):
-    for link in _LINK.findall(_FENCE.sub("", page.read_text())):
+    for link in _LINK.findall(FENCE.sub("", page.read_text())):
         if re.match(r"https?://", link):
             continue
         path, _, anchor = link.partition("#")
@@ -144,7 +109,7 @@ def test_snippets_run(page, body):
 
 
 def test_examples_of_all_kinds_register_and_build(tmp_path):
-    modules = documented_modules(tmp_path)
+    modules = example_modules(tmp_path)
     assert len(modules) >= len(Kind)
     done = subprocess.run(
         [sys.executable, "-c", _BUILD_ALL, str(tmp_path), *modules],
@@ -155,7 +120,7 @@ def test_examples_of_all_kinds_register_and_build(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", documented_commands())
+@pytest.mark.parametrize("command", commands())
 def test_commands_that_run_something_compose(command):
     words = shlex.split(command, comments=True)[1:]
     if "=" in words[0]:

@@ -1,0 +1,119 @@
+"""What the pages in docs/ show works: every command, and the smallest example of every kind in one run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from documentation import commands, example_modules, fences
+
+from bt_framework.plugin_manager import KIND_OF_HOOK
+from bt_framework.results.folder import RunFolder
+
+_PLUGIN = """
+import importlib
+from bt_framework.hookspecs import hookimpl
+
+MODULES = {modules!r}
+
+
+def registered(register, kind):
+    for name, its_kind in MODULES.items():
+        if its_kind == kind:
+            module = importlib.import_module(name)
+            classes = [c for c in vars(module).values() if isinstance(c, type) and c.__module__ == name]
+            register(next(c for c in classes if hasattr(c, "__dataclass_fields__")), module.build)
+
+@hookimpl
+def config_search_path():
+    return "pkg://examples_conf"
+
+"""
+_HOOK = """
+@hookimpl
+def {hook}(register):
+    registered(register, {kind!r})
+"""
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory) -> dict[str, str]:
+    return os.environ | {"BT_STORE_DIR": str(tmp_path_factory.mktemp("store"))}
+
+
+def bt(words: list[str], folder: Path, environment: dict[str, str]) -> str:
+    """Run the command line; return what it printed."""
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from bt_framework.cli.main import main; sys.exit(main())",
+        *words,
+    ]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def install(folder: Path, name: str, entry_point: str) -> None:
+    """Make `folder` hold a distribution with a plugin."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[bt_framework]\n{name} = {entry_point}\n")
+
+
+def write_options(folder: Path, modules: dict[str, str]) -> None:
+    """Write the YAML option of each module, which is called like its component."""
+    for name, kind in modules.items():
+        place = f"# @package {kind}.{name}\n" if kind in ("risk", "writer") else ""
+        file = folder / kind / f"{name}.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"{place}defaults:\n  - /schema/{kind}/{name}@_here_\n  - _self_\n")
+
+
+@pytest.mark.parametrize("command", commands())
+def test_documented_commands_run(command, environment, tmp_path):
+    bt(shlex.split(command, comments=True)[1:], tmp_path, environment)
+
+
+def test_the_smallest_example_of_every_kind_runs_together_with_the_others(environment, tmp_path):
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    modules = {name: kind for name, kind in example_modules(packages).items() if kind != "README"}
+    write_options(packages / "examples_conf", modules)
+    hooks = "".join(_HOOK.format(hook=hook, kind=str(kind)) for hook, kind in KIND_OF_HOOK.items())
+    (packages / "examples.py").write_text(_PLUGIN.format(modules=modules) + hooks)
+    install(packages, "examples", "examples")
+    choice = {kind: name for name, kind in modules.items()}
+    words = [f"{kind}={name}" for kind, name in choice.items() if kind not in ("strategy", "risk", "writer")]
+    words += [
+        f"+strategy={choice['strategy']}",
+        f"risk=[{choice['risk']}]",
+        f"writer=[parquet,{choice['writer']}]",
+    ]
+    shown = bt(words, tmp_path, environment | {"PYTHONPATH": str(packages)})
+    (folder,) = (tmp_path / "runs").iterdir()
+    record = RunFolder(folder).record()
+    fills = RunFolder(folder).table("fills")
+    assert record.status == "completed"
+    assert float(shown) == pytest.approx(record.metrics["pnl"], abs=0.01)
+    assert fills.num_rows > 100
+    assert (folder / "fill_count.txt").read_text() == f"{fills.num_rows}\n"
+    assert set(fills["symbol"].to_pylist()) == {"SEESAW"}
+
+
+def test_the_package_of_the_plugins_page_brings_its_option(environment, tmp_path):
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    example_modules(packages)
+    (toml,) = (tomllib.loads(body) for page, body in fences("toml") if page == "plugins/README.md")
+    ((name, module),) = toml["project"]["entry-points"]["bt_framework"].items()
+    install(packages, name, module)
+    words = ["+strategy=market_maker", "fees=night", "data.duration_ns=10s", "--cfg", "job"]
+    shown = bt(words, tmp_path, environment | {"PYTHONPATH": str(packages)})
+    assert "taker_bps: 2.5" in shown
