@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,4 +16,34 @@ def shared_dir() -> Path:
     folder = Path(os.environ.get("BT_SHARED_DIR", default))
     if not (folder / "data").is_dir():
         pytest.skip(f"no market data in {folder}; set BT_SHARED_DIR to the folder that has it")
+    return folder
+
+
+@pytest.fixture
+def write_package(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes an installed package into a folder for ``sys.path``."""
+
+    def write(source: str, *, name: str = "stranger", version: str = "1.2", module: str = "stranger") -> Path:
+        folder = tmp_path / "site"
+        info = folder / f"{name}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "entry_points.txt").write_text(f"[bt_framework]\nmain = {module}\n")
+        (folder / f"{module}.py").write_text(source)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Cache folder of one test; only compiled code is shared with the others."""
+    from bt_framework.jit import cache_root
+
+    shared = cache_root()
+    shared.mkdir(parents=True, exist_ok=True)
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    (folder / "jit").symlink_to(shared)
+    monkeypatch.setenv("BT_CACHE_DIR", str(folder))
     return folder

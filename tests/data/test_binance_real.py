@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bt_plugins.data.binance import Binance, build
 from hftbacktest.data.utils import binancefutures
 
 from bt_framework.data.ordering import ordered_chunks
 from bt_framework.data.source import FeedReport
 from bt_framework.records import EVENT
+from bt_plugins.data.binance import Binance, build
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 FACTS = {"btcusdt": ("BTCUSDT", 491_973, 93_954, 66_089), "ethusdt": ("ETHUSDT", 452_115, 74_655, 53_992)}
 BTC_CLOCK_SHIFT_NS = 1_272_156_851
@@ -22,19 +24,6 @@ BTC_CLOCK_SHIFT_NS = 1_272_156_851
 @pytest.fixture(params=list(FACTS))
 def real_file(request: pytest.FixtureRequest, shared_dir: Path) -> Path:
     return shared_dir / "data" / "binance" / f"{request.param}_20240808.gz"
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    import bt_framework.jit
-
-    # Compiled code is shared with other tests; only what is remembered of files is this test's own.
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / "jit").symlink_to(bt_framework.jit.cache_root())
-    os.makedirs(bt_framework.jit.cache_root(), exist_ok=True)
-    monkeypatch.setenv("BT_CACHE_DIR", str(tmp_path / "cache"))
 
 
 def ingest(

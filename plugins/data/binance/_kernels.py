@@ -494,7 +494,8 @@ def _message_rows(message: Any, state: Any, rows: Any) -> int:
         return _depth_rows(message, state, rows)
     if message.kind == 2 or message.kind == 3:
         return _trade_rows(message, state, rows)
-    if message.kind == 4:
+    # Spot's book ticker does not say what it is.
+    if message.kind == 4 or message.has & _u:
         return _book_ticker_rows(message, state, rows)
     return -1
 

@@ -83,7 +83,7 @@ def rows_of(line: bytes, symbol: str, state: Any) -> np.ndarray[Any, Any]:
         rows = _rows(message, local_ts, state)
     except KeyError as error:
         raise MalformedLine(f"its {_title(message)} has no {error.args[0]!r}") from None
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
         raise MalformedLine(f"its {_title(message)} is broken ({error})") from None
     events = np.zeros(len(rows), EVENT)
     for name, column in zip(
