@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from numba import config as numba_config
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
-from platformdirs import user_cache_path
 
 from bt_framework.jit._sources import environment_hash, source_hash
 
@@ -21,7 +20,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 def cache_root() -> Path:
     """Folder of compiled code: ``$BT_CACHE_DIR/jit``, by default in the user's cache folder."""
     root = os.environ.get("BT_CACHE_DIR")
-    return (Path(root) if root else user_cache_path("bt", appauthor=False)) / "jit"
+    if not root:
+        from platformdirs import user_cache_dir
+
+        root = user_cache_dir("bt", appauthor=False)
+    return Path(root) / "jit"
 
 
 def kernel_key(paths: list[Path]) -> str:
