@@ -1,0 +1,125 @@
+import dataclasses
+import json
+
+import pytest
+
+from bt_framework.cli.main import main
+from bt_framework.results.folder import finish, start
+from bt_framework.results.process import this_process
+from bt_framework.results.run import Status
+from bt_plugins.stores.sqlite import SqliteStore
+
+
+@pytest.fixture
+def runs_dir(tmp_path, make_run, make_summary):
+    """Hold a completed run, a failed one, and one whose process was killed."""
+    folder = tmp_path / "runs"
+    store = SqliteStore(folder / "index.sqlite")
+    for number, status in enumerate((Status.COMPLETED, Status.FAILED, Status.RUNNING)):
+        strategy = "market_maker" if number == 1 else "ou_pairs"
+        run = make_run(folder, run_id=f"2024080{number}-abc", strategy=strategy, started_at_ns=number + 1)
+        record = start(run)
+        if status == Status.RUNNING:
+            record = dataclasses.replace(record, process=dataclasses.replace(this_process(), started="0:1"))
+            (run.run_dir / "run.json").write_bytes(record.to_json())
+        else:
+            record = finish(run, make_summary(status=status, error="code 14" if number else ""))
+        store.put(record)
+    return folder
+
+
+@pytest.fixture
+def bt(runs_dir, capsys):
+    """Return a function that runs `bt runs ...` on these runs: (exit code, stdout, stderr)."""
+
+    def bt(*arguments):
+        code = main(["runs", *arguments, f"runs_dir={runs_dir}"])
+        return code, *capsys.readouterr()
+
+    return bt
+
+
+def test_runs_lists_the_newest_first(bt):
+    code, out, err = bt()
+    lines = [line.split() for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert lines[0] == [
+        "run",
+        "strategy",
+        "symbols",
+        "status",
+        "PnL",
+        "return",
+        "Sharpe",
+        "drawdown",
+        "trades",
+    ]
+    assert [(line[0], line[4]) for line in lines[1:]] == [
+        ("20240802-abc", "lost"),
+        ("20240801-abc", "failed"),
+        ("20240800-abc", "completed"),
+    ]
+    assert lines[3][5:] == ["-123.46", "-0.12%", "-", "166.60", "72"]
+    assert bt("ls")[1] == out
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--limit", "1"], ["20240802-abc"]),
+        (["--status", "lost"], ["20240802-abc"]),
+        (["--strategy", "market_maker"], ["20240801-abc"]),
+        (["ls", "--strategy", "ou_pairs", "--status", "completed"], ["20240800-abc"]),
+    ],
+)
+def test_runs_filters(bt, options, expected):
+    listed = json.loads(bt(*options, "--json")[1])
+    assert [run["run_id"] for run in listed] == expected
+
+
+def test_runs_says_so_when_there_are_none(bt, tmp_path, capsys):
+    assert "no such runs in" in bt("--strategy", "nobody")[1]
+    assert main(["runs", f"runs_dir={tmp_path / 'empty'}"]) == 0
+    assert "Start one with: bt +strategy=NAME" in capsys.readouterr().out
+    assert not (tmp_path / "empty").exists()
+
+
+def test_show_prints_identity_grade_metrics_and_tables_of_a_run_named_by_a_prefix(bt, runs_dir):
+    code, out, _ = bt("show", "20240800")
+    facts = dict(line.split("  ", 1) for line in out.splitlines())
+    facts = {label: value.strip() for label, value in facts.items()}
+    assert code == 0
+    assert (facts["run"], facts["status"], facts["seed"]) == ("20240800-abc", "completed", "7")
+    assert (facts["config hash"], facts["result hash"]) == ("c" * 64, "f" * 64)
+    assert facts["data"] == "BTCUSDT: ok; ETHUSDT: 1 gap"
+    assert facts["PnL"] == "-123.46"
+    assert facts["folder"] == str(runs_dir / "20240800-abc")
+    assert facts["fills"] == "nothing written"
+
+
+def test_show_prints_json_with_everything(bt, runs_dir):
+    shown = json.loads(bt("show", "20240801-abc", "--json")[1], parse_constant=pytest.fail)
+    assert (shown["status"], shown["error"], shown["metrics"]["sharpe"]) == ("failed", "code 14", None)
+    assert shown["run_dir"] == str(runs_dir / "20240801-abc")
+    assert shown["tables"]["fills"] == []
+
+
+def test_an_unknown_run_or_command_exits_with_2(bt):
+    assert bt("show", "1999") == (2, "", "bt: error: no run has the id '1999'. List them with: bt runs\n")
+    code, _, err = bt("show", "202408")
+    assert (code, "must name one run, but begins several" in err) == (2, True)
+    code, _, err = bt("shwo")
+    assert (code, "Did you mean 'show'?" in err) == (2, True)
+
+
+def test_reindex_rebuilds_a_deleted_index(bt, runs_dir):
+    before = bt()[1]
+    for file in runs_dir.glob("index.sqlite*"):
+        file.unlink()
+    assert "no runs in" in bt()[1]
+    code, out, _ = bt("reindex")
+    assert (code, out) == (0, f"3 runs of {runs_dir} are in the index\n")
+    assert bt()[1] == before
+    (runs_dir / "20240800-abc" / "run.json").write_text("{")
+    code, out, err = bt("reindex")
+    assert (code, "20240800-abc/run.json must be the record of a run" in err) == (1, True)
