@@ -148,10 +148,10 @@ def _decimal(text: Any, p: int) -> tuple[int, float]:
 
 @kernel
 def _skip_string(text: Any, p: int) -> int:
-    """Position after the string at `p`; escapes are not understood."""
+    """Position after the string at `p`; escapes and letters beyond ASCII are not understood."""
     p += 1
     while text[p] != 34:
-        if text[p] < 32 or text[p] == 92:
+        if text[p] < 32 or text[p] == 92 or text[p] > 126:
             return -1
         p += 1
     return p + 1
@@ -346,7 +346,7 @@ def _walk(text: Any, p: int, message: Any, rows: Any, symbol: Any) -> int:
     p += 1
     while True:
         p = _skip_spaces(text, p)
-        if text[p] != 34 or text[p + 1] < 48 or text[p + 1] == 92:
+        if text[p] != 34 or text[p + 1] < 48 or text[p + 1] == 92 or text[p + 1] > 126:
             return -1
         key = np.int64(0)
         if text[p + 2] == 34:
