@@ -149,7 +149,7 @@ class _Run:
         rules = composition.many(Kind.RISK)
         built = {kind: choice.build() for kind, choice in choices.items()}
         built_rules = [choice.build() for choice in rules]
-        feeds = self._load(built[Kind.DATA])
+        feeds = self._load(built[Kind.DATA], built[Kind.LATENCY].feed_offset_ns)
         start_ts, end_ts = _common_interval(feeds, composition.settings)
         _check_count(built[Kind.STRATEGY], choices[Kind.STRATEGY].component.name, feeds)
         markets, books = _markets(feeds, built)
@@ -170,13 +170,17 @@ class _Run:
         finally:
             session.close()
 
-    def _load(self, source: Any) -> list[StoredFeed]:
+    def _load(self, source: Any, feed_offset_ns: int) -> list[StoredFeed]:
         """Ingest what is not yet in the store."""
+        from bt_framework.data.shift import ShiftedFeed
         from bt_framework.data.store import EventStore
 
         began = time.perf_counter()
         store = EventStore(Path(self._composition.settings.store_dir))
-        feeds = [store.load(feed, announce=self._console.notice) for feed in source.feeds()]
+        feeds = store.load_all(source.feeds(), announce=self._console.notice)
+        if feed_offset_ns:
+            shifted = [ShiftedFeed(feed, feed_offset_ns) for feed in feeds]
+            feeds = store.load_all(shifted, announce=self._console.notice)
         self._timings["ingest_s"] = time.perf_counter() - began
         if not feeds:
             raise DataError("the data source names no instrument. Give it files or symbols.")
