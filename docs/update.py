@@ -41,6 +41,17 @@ def options(where: str) -> str:
     return _table(("group", "options"), rows)
 
 
+def experiments(_: str) -> str:
+    """Named compositions, with the comment that each begins with."""
+    rows = []
+    for file in sorted((DOCS.parent / "conf/experiment").glob("*.yaml")):
+        comments = [
+            line[2:] for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("# ")
+        ]
+        rows.append((f"`{file.stem}`", " ".join(c for c in comments if not c.startswith("@package"))))
+    return _table(("experiment", "what"), rows)
+
+
 def tables(_: str) -> str:
     """Columns of each table of a run."""
     parts = []
@@ -65,6 +76,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "components": components,
     "settings": settings,
     "options": options,
+    "experiments": experiments,
     "tables": tables,
     "hooks": hooks,
 }

@@ -117,3 +117,11 @@ def test_the_package_of_the_plugins_page_brings_its_option(environment, tmp_path
     words = ["+strategy=market_maker", "fees=night", "data.duration_ns=10s", "--cfg", "job"]
     shown = bt(words, tmp_path, environment | {"PYTHONPATH": str(packages)})
     assert "taker_bps: 2.5" in shown
+
+
+def test_the_option_of_the_configuration_page_is_found_in_its_folder(environment, tmp_path):
+    folder = tmp_path / "options"
+    folder.mkdir()
+    example_modules(folder)
+    words = ["+strategy=market_maker", "latency=office", "--config-dir", str(folder), "--cfg", "job"]
+    assert "entry_ns: 700us" in bt(words, tmp_path, environment)
