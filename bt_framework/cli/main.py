@@ -104,7 +104,11 @@ def _command(name: str, arguments: list[str]) -> int:
 
     command = getattr(importlib.import_module(f"bt_framework.cli.{name}"), name)
     try:
-        code = command.main(args=arguments, prog_name=f"bt {name}", standalone_mode=False)
+        # Not click's own main: it would hide interrupts and closed pipes from ours.
+        with command.make_context(f"bt {name}", arguments) as context:
+            code = command.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.exceptions.Abort:
         raise KeyboardInterrupt from None
     except click.ClickException as error:

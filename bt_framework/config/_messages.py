@@ -12,13 +12,14 @@ from typing import Any
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from bt_framework.config._sources import LIST_GROUPS, Provenance
 from bt_framework.config.schema import ComponentConfig, field_infos, type_names
-from bt_framework.errors import BtError, ConfigError
+from bt_framework.errors import BtError, ConfigError, PluginError
 from bt_framework.plugin_manager import PluginHost
-from bt_framework.registry import Kind
+from bt_framework.registry import Component, Kind
 
 _TYPE_WORDS = {
     "Duration": "a duration, whole nanoseconds or text with a unit such as 250us",
@@ -124,6 +125,8 @@ def _missing_option(error: MissingConfigException, host: PluginHost) -> BtError:
         options = GlobalHydra.instance().config_loader().get_group_options(group)
     schema = group.removeprefix("schema/")
     if schema != group:
+        if option in host.registry.names(Kind(schema)):
+            return _unusable_schema(host.component(Kind(schema), option))
         # A YAML file names a dataclass that no package registers.
         return host.unknown(f"the YAML option {schema}/{option}: its schema", option, options or [])
     if group in list(Kind) and option in host.registry.names(Kind(group)):
@@ -138,6 +141,19 @@ def _missing_option(error: MissingConfigException, host: PluginHost) -> BtError:
     return host.unknown(group, option, options)
 
 
+def _unusable_schema(component: Component) -> PluginError:
+    """Say why OmegaConf cannot take a component's dataclass."""
+    try:
+        OmegaConf.structured(component.config_class)
+        reason = "is not known to Hydra"
+    except OmegaConfBaseException as error:
+        reason = f"has a key that cannot be configured: {str(error).partition(chr(10))[0].rstrip('.')}"
+    return PluginError(
+        f"{component.package} {component.version}: the {component.kind} {component.name!r} {reason}. "
+        "Use int, float, bool, str, an enum, lists and dicts of these, or None."
+    )
+
+
 def _translated(error: Exception, host: PluginHost, provenance: Provenance) -> str:
     cause = _omegaconf_cause(error)
     if cause is not None:
@@ -146,6 +162,10 @@ def _translated(error: Exception, host: PluginHost, provenance: Provenance) -> s
     unmatched = re.match(r"Could not override '(\w+)'\. No match in the defaults list", text)
     if unmatched:
         return _not_in_defaults(unmatched[1], provenance)
+    twice = re.match(r"Multiple values for (\w+)\.", text)
+    if twice:
+        given = provenance.override_of(twice[1])
+        return f"+{given}: an experiment has chosen a {twice[1]} already. To choose another write {given}."
     sweep = re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'", text)
     if sweep:
         return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -207,15 +207,10 @@ def store_schemas(host: PluginHost) -> None:
     store = ConfigStore.instance()
     store.store(group="schema", name="settings", node=Root, provider="bt")
     for component in host.registry.components():
-        group, name = str(component.kind), component.name
-        try:
-            store.store(group=f"schema/{group}", name=name, node=component.config_class, provider="bt")
-        except Exception as error:
-            raise PluginError(
-                f"{component.package} {component.version}: the {group} {name!r} has a key that cannot be "
-                f"configured: {str(error).partition(chr(10))[0]}. "
-                "Use int, float, bool, str, an enum, lists, dicts or None."
-            ) from error
+        # A dataclass that OmegaConf cannot take stops the runs that choose it, not the others.
+        with suppress(OmegaConfBaseException):
+            group = f"schema/{component.kind}"
+            store.store(group=group, name=component.name, node=component.config_class, provider="bt")
 
 
 def composition_of(cfg: DictConfig | Mapping[str, Any], *, host: PluginHost | None = None) -> Composition:

@@ -59,17 +59,24 @@ def message_of(host: PluginHost, *overrides: str, config_dir: Path | None = None
         ),
         (
             [RUN, "latency.name=retail"],
-            "latency.name must be 'same_region', was 'retail'. To choose another latency write latency=retail.",
+            "latency.name must be 'same_region', was 'retail'. "
+            "To choose another latency write latency=retail.",
         ),
         (
             [RUN, "strategy.name=market_maker"],
             "strategy.name must be 'ou_pairs', was 'market_maker'. To choose another strategy write "
             "+strategy=market_maker.",
         ),
+        (
+            ["experiment=pairs_day", "+strategy=market_maker"],
+            "+strategy=market_maker: an experiment has chosen a strategy already. "
+            "To choose another write strategy=market_maker.",
+        ),
         # keys
         (
             ["latency.entri_ns=3"],
-            f"unknown key latency.entri_ns (override latency.entri_ns=3). Did you mean latency.entry_ns? {LATENCY_KEYS}",
+            "unknown key latency.entri_ns (override latency.entri_ns=3). "
+            f"Did you mean latency.entry_ns? {LATENCY_KEYS}",
         ),
         (["+latency.foo=3"], f"unknown key latency.foo (override latency.foo=3). {LATENCY_KEYS}"),
         (["latency={foo:1}"], f"unknown key latency.foo (override latency={{foo:1}}). {LATENCY_KEYS}"),
@@ -89,7 +96,8 @@ def message_of(host: PluginHost, *overrides: str, config_dir: Path | None = None
         ),
         (
             [RUN, "strategy.flat_at_end=perhaps"],
-            "strategy.flat_at_end must be true or false, was 'perhaps' (override strategy.flat_at_end=perhaps).",
+            "strategy.flat_at_end must be true or false, was 'perhaps' "
+            "(override strategy.flat_at_end=perhaps).",
         ),
         (
             [RUN, "strategy.execution=pray"],
@@ -125,7 +133,8 @@ def message_of(host: PluginHost, *overrides: str, config_dir: Path | None = None
         ),
         (
             ["risk.max_position.limit_notional=-0.5"],
-            "risk.max_position.limit_notional must be >= 0, was -0.5 (override risk.max_position.limit_notional=-0.5).",
+            "risk.max_position.limit_notional must be >= 0, was -0.5 "
+            "(override risk.max_position.limit_notional=-0.5).",
         ),
         (["capital=-1"], "capital must be > 0 and finite, was -1.0 (override capital=-1)."),
         (
@@ -141,11 +150,13 @@ def message_of(host: PluginHost, *overrides: str, config_dir: Path | None = None
         (["=3"], "cannot read the override '=3': it has no key. Write KEY=VALUE."),
         (
             ["seed=1,2"],
-            "seed=1,2 gives several values. Sweep over them with bt -m; a list is written KEY=[A,B], a text KEY='A,B'.",
+            "seed=1,2 gives several values. Sweep over them with bt -m; "
+            "a list is written KEY=[A,B], a text KEY='A,B'.",
         ),
         (
             ["latency.entry_ns=${foo}"],
-            "latency.entry_ns cannot be used: Interpolation key 'foo' not found (override latency.entry_ns=${foo}).",
+            "latency.entry_ns cannot be used: Interpolation key 'foo' not found "
+            "(override latency.entry_ns=${foo}).",
         ),
         (
             ["note=${oc.env:NO_SUCH_VARIABLE}"],
@@ -155,8 +166,8 @@ def message_of(host: PluginHost, *overrides: str, config_dir: Path | None = None
         # code
         (
             ["latency._target_=os.system"],
-            "the override 'latency._target_=os.system' sets _target_: keys that start with an underscore are refused, "
-            "because a configuration must not import code. Choose components by name, GROUP=NAME.",
+            "the override 'latency._target_=os.system' sets _target_: keys that start with an underscore are "
+            "refused, because a configuration must not import code. Choose components by name, GROUP=NAME.",
         ),
         (["hydra.verbose=true"], "hydra.verbose=true: keys of Hydra are for the command line, bt -m."),
         (
@@ -333,7 +344,8 @@ class TestOptionsOfTheUser:
         ({"seed": "x"}, "seed must be a whole number, was 'x'."),
         (
             {"risk": {"max_position": 5}},
-            "risk must be one of max_order_notional, max_position, chosen with risk=[NAME], was 'max_position'.",
+            "risk must be one of max_order_notional, max_position, chosen with risk=[NAME], "
+            "was 'max_position'.",
         ),
     ],
 )
