@@ -238,4 +238,4 @@ def record(dtype: np.dtype, **values: object) -> np.record:
     array = np.zeros(1, dtype)
     for name, value in values.items():
         array[name] = value
-    return array.view(np.recarray)[0]
+    return array.view(np.recarray)[0]  # type: ignore[no-any-return]

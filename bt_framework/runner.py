@@ -311,7 +311,9 @@ class _Progress:
 
     def summary(self, status: Status, local_ts: int, error: BaseException | None) -> RunSummary:
         """Sum up."""
-        self._timings.update(kernel_s=self.kernel_s, write_s=self.write_s, wall_s=time.perf_counter() - self._began)
+        self._timings.update(
+            kernel_s=self.kernel_s, write_s=self.write_s, wall_s=time.perf_counter() - self._began
+        )
         metrics = self._metrics.result()
         counts = dict(self._counts)
         counts["orders"] = int(metrics.get("orders", counts["orders"]))
@@ -359,7 +361,9 @@ def _common_interval(feeds: Sequence[StoredFeed], settings: Any) -> tuple[int, i
     start_ts = max(feed.first_local_ts for feed in feeds)
     end_ts = min(feed.last_local_ts for feed in feeds)
     if start_ts >= end_ts:
-        spans = "; ".join(f"{f.spec.symbol} {_iso(f.first_local_ts)} to {_iso(f.last_local_ts)}" for f in feeds)
+        spans = "; ".join(
+            f"{f.spec.symbol} {_iso(f.first_local_ts)} to {_iso(f.last_local_ts)}" for f in feeds
+        )
         raise DataError(f"the instruments have no common time: {spans}. Choose files of the same days.")
     first = max(start_ts, settings.start_ts) if settings.start_ts is not None else start_ts
     last = min(end_ts, settings.end_ts) if settings.end_ts is not None else end_ts
@@ -374,7 +378,9 @@ def _common_interval(feeds: Sequence[StoredFeed], settings: Any) -> tuple[int, i
 def _check_count(strategy: Any, name: str, feeds: Sequence[StoredFeed]) -> None:
     if strategy.instruments is not None and strategy.instruments != len(feeds):
         symbols = ", ".join(feed.spec.symbol for feed in feeds)
-        raise DataError(f"{name} trades {strategy.instruments} instruments, was given {len(feeds)}: {symbols}.")
+        raise DataError(
+            f"{name} trades {strategy.instruments} instruments, was given {len(feeds)}: {symbols}."
+        )
 
 
 def _markets(feeds: Sequence[StoredFeed], built: Mapping[Kind, Any]) -> tuple[list[Market], list[str]]:
@@ -384,7 +390,9 @@ def _markets(feeds: Sequence[StoredFeed], built: Mapping[Kind, Any]) -> tuple[li
     choices = [
         choose_book(f.spec, f.touch_low_px, f.touch_high_px, clears_depth=f.has_depth_clear) for f in feeds
     ]
-    if any(choice.low_px is None for choice in choices):  # the engine has one form of book for all instruments
+    if any(
+        choice.low_px is None for choice in choices
+    ):  # the engine has one form of book for all instruments
         choices = [replace(choice, low_px=None, high_px=None) for choice in choices]
     markets = [
         Market(
@@ -414,7 +422,11 @@ def _program(built: Mapping[Kind, Any], rules: Sequence[Any]) -> Program:
 
 
 def _session(
-    markets: Sequence[Market], program: Program, context: RunContext, built: Mapping[Kind, Any], rules: Sequence[Any]
+    markets: Sequence[Market],
+    program: Program,
+    context: RunContext,
+    built: Mapping[Kind, Any],
+    rules: Sequence[Any],
 ) -> Session:
     from bt_framework.engine.session import Clocking, Records, Session
 
@@ -449,7 +461,9 @@ def _events_between(feeds: Sequence[StoredFeed], interval: tuple[int, int]) -> i
             continue
         local_ts = feed.open()["local_ts"]
         # Rows for the exchange only are out of local order by moments; for a count that is near enough.
-        total += int(np.searchsorted(local_ts, interval[1], "right") - np.searchsorted(local_ts, interval[0], "left"))
+        total += int(
+            np.searchsorted(local_ts, interval[1], "right") - np.searchsorted(local_ts, interval[0], "left")
+        )
     return total
 
 
@@ -462,7 +476,13 @@ def _grade(feeds: Sequence[StoredFeed]) -> dict[str, Any]:
         "grade": doctor.grade(everything),
         "line": "; ".join(doctor.line(symbol, group) for symbol, group in findings.items()),
         "findings": [
-            {"symbol": symbol, "check": f.check, "severity": str(f.severity), "count": f.count, "detail": f.detail}
+            {
+                "symbol": symbol,
+                "check": f.check,
+                "severity": str(f.severity),
+                "count": f.count,
+                "detail": f.detail,
+            }
             for symbol, group in findings.items()
             for f in group
         ],

@@ -48,7 +48,10 @@ def parse_duration_ns(value: int | str, name: str) -> int:
     units = ", ".join(_NS_PER_UNIT)
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ConfigError(f"{name} must be a duration, was {value!r}. Write whole nanoseconds or a number with a unit ({units}), for example 250us.")
+        raise ConfigError(
+            f"{name} must be a duration, was {value!r}. Write whole nanoseconds or a number with a unit ({units}), "
+            "for example 250us."
+        )
     number, unit = match.groups()
     if unit not in _NS_PER_UNIT:
         problem = f"has the unknown unit {unit!r}" if unit else "has no unit"
@@ -65,7 +68,13 @@ def format_duration_ns(ns: int) -> str:
     >>> format_duration_ns(250_000), format_duration_ns(90 * NS_PER_S), format_duration_ns(0)
     ('250us', '90s', '0ns')
     """
-    for unit, size in (("h", 3_600 * NS_PER_S), ("min", 60 * NS_PER_S), ("s", NS_PER_S), ("ms", NS_PER_MS), ("us", NS_PER_US)):
+    for unit, size in (
+        ("h", 3_600 * NS_PER_S),
+        ("min", 60 * NS_PER_S),
+        ("s", NS_PER_S),
+        ("ms", NS_PER_MS),
+        ("us", NS_PER_US),
+    ):
         if abs(ns) >= size and ns % size == 0:
             return f"{ns // size}{unit}"
     for unit, size in (("s", NS_PER_S), ("ms", NS_PER_MS), ("us", NS_PER_US)):

@@ -124,7 +124,12 @@ def log_order(a, order, event, exch_ts):
     clock = a.clock[0]
     row = a.orders[clock.orders]
     clock.orders += 1
-    row.local_ts, row.exch_ts, row.order_id, row.signal_id = clock.now_ts, exch_ts, order.order_id, order.signal_id
+    row.local_ts, row.exch_ts, row.order_id, row.signal_id = (
+        clock.now_ts,
+        exch_ts,
+        order.order_id,
+        order.signal_id,
+    )
     row.asset, row.event, row.side, row.order_type = order.asset, event, order.side, order.order_type
     row.time_in_force, row.tag, row.px = order.time_in_force, order.tag, order.px
     row.qty, row.leaves_qty = order.qty, order.leaves_qty
@@ -138,7 +143,11 @@ def send(engine, is_roi, a, intent):
         order = a.open_orders[clock.open_orders]
         clock.open_orders += 1
         order.order_id, order.signal_id, order.asset = intent.order_id, intent.signal_id, intent.asset
-        order.side, order.order_type, order.time_in_force = intent.side, intent.order_type, intent.time_in_force
+        order.side, order.order_type, order.time_in_force = (
+            intent.side,
+            intent.order_type,
+            intent.time_in_force,
+        )
         order.tag, order.accepted, order.request, order.sent_ts = intent.tag, 0, _NEW, clock.now_ts
         order.px, order.qty, order.leaves_qty = intent.px, intent.qty, intent.qty
         order.new_px, order.new_qty = 0.0, 0.0
@@ -186,7 +195,12 @@ def log_fill(a, order, px, qty, maker, exch_ts):
     realised = book_fill(books, contract, order.side, px, qty, fee)
     row = a.fills[clock.fills]
     clock.fills += 1
-    row.local_ts, row.exch_ts, row.order_id, row.signal_id = clock.now_ts, exch_ts, order.order_id, order.signal_id
+    row.local_ts, row.exch_ts, row.order_id, row.signal_id = (
+        clock.now_ts,
+        exch_ts,
+        order.order_id,
+        order.signal_id,
+    )
     row.asset, row.side, row.tag, row.maker = order.asset, order.side, order.tag, maker
     row.px, row.qty, row.fee = px, qty, fee
     row.position_qty, row.realised_pnl = books.position_qty, realised

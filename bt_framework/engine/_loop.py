@@ -116,7 +116,7 @@ def settle(engine, is_roi, a, code):
     """Apply the order updates that the last advance (which returned `code`) brought; returns a `Settled`."""
     clock = a.clock[0]
     if clock.open_orders == 0 or not (
-        code == _ENGINE_RESPONSE or code == _ENGINE_END or answered_now(engine, is_roi, a)
+        code in (_ENGINE_RESPONSE, _ENGINE_END) or answered_now(engine, is_roi, a)
     ):
         return _NOTHING
     clock.engine_code = collect_updates(engine, is_roi, a)

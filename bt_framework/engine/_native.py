@@ -19,7 +19,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_I64, _U64, _U8, _F64, _PTR, _VOID = types.int64, types.uint64, types.uint8, types.float64, types.intp, types.void
+_I64, _U64, _U8, _F64, _PTR, _VOID = (
+    types.int64,
+    types.uint64,
+    types.uint8,
+    types.float64,
+    types.intp,
+    types.void,
+)
 
 ORDER_VIEW = np.dtype(
     [
@@ -67,7 +74,7 @@ def as_pointer(typingctx, address):
 def _call(name: str, result: Any, *arguments: Any) -> Any:
     """Typing and code of ``call(address, is_roi, *arguments)`` to one of the symbols ``{roivec,hashmap}{name}``."""
 
-    def codegen(context, builder, signature, values):  # type: ignore[no-untyped-def]  # numba's own types
+    def codegen(context, builder, signature, values):  # numba's own types
         kinds = [context.get_value_type(t) for t in (_PTR, *arguments)]
         returned = ll.VoidType() if result is _VOID else context.get_value_type(result)
         function_type = ll.FunctionType(returned, kinds)

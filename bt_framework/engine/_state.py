@@ -128,7 +128,9 @@ _ROW_TYPES = {
 }
 
 
-@kernel_class([(name, from_dtype(dtype)[::1]) for name, dtype in _ROW_TYPES.items()] + [("scratch", int64[::1])])
+@kernel_class(
+    [(name, from_dtype(dtype)[::1]) for name, dtype in _ROW_TYPES.items()] + [("scratch", int64[::1])]
+)
 class LoopState:
     """`LoopArrays` inside compiled code: one pointer instead of the eighty words that a tuple of arrays is."""
 

@@ -48,7 +48,9 @@ def submit_intents(engine, is_roi, a, views, rules):
     for index in range(clock.intents):
         intent = a.intents[index]
         if intent.kind == _NEW and intent.order_type == _MARKET:
-            intent.px = market.best_ask_px(intent.asset) if intent.side > 0 else market.best_bid_px(intent.asset)
+            intent.px = (
+                market.best_ask_px(intent.asset) if intent.side > 0 else market.best_bid_px(intent.asset)
+            )
         reason, rule = why_invalid(a, intent), -1
         if reason == 0 and intent.kind != _CANCEL:
             rule = first_refusal(market, account, intent, rules)
@@ -110,9 +112,9 @@ def step(engine, is_roi, a, views, records):
 def run_slice(engine, is_roi, arrays, records, max_wakes):
     """Run until `max_wakes` wake-ups are used up, a log is nearly full, the data ends, or something fails.
 
-    `engine` is its address and `is_roi` its form, `arrays` the run's `LoopArrays`, `records` the kernels' (params, state,
-    work, rules, sizing). `max_wakes` never changes a result. Returns an outcome; after ERROR, ``clock.engine_code``
-    is the engine's code or a `Fault`.
+    `engine` is its address and `is_roi` its form, `arrays` the run's `LoopArrays`, `records` the kernels' (params,
+    state, work, rules, sizing). `max_wakes` never changes a result. Returns an outcome; after ERROR,
+    ``clock.engine_code`` is the engine's code or a `Fault`.
     """
     a = LoopState(arrays)
     if a.clock[0].started == 0:

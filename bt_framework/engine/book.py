@@ -22,7 +22,9 @@ class BookChoice:
     reason: str
 
 
-def choose_book(instrument: Instrument, touch_low_px: float, touch_high_px: float, *, clears_depth: bool) -> BookChoice:
+def choose_book(
+    instrument: Instrument, touch_low_px: float, touch_high_px: float, *, clears_depth: bool
+) -> BookChoice:
     """Choose the vector, which is faster, where it is right and not too large.
 
     Parameters
@@ -33,7 +35,9 @@ def choose_book(instrument: Instrument, touch_low_px: float, touch_high_px: floa
         Whether the data has depth-clear events: the vector of hftbacktest 2.4 does not clear asks.
     """
     if clears_depth:
-        return BookChoice(None, None, "hash map: the data clears the book, which the price vector does not do for asks")
+        return BookChoice(
+            None, None, "hash map: the data clears the book, which the price vector does not do for asks"
+        )
     if not (math.isfinite(touch_low_px) and math.isfinite(touch_high_px) and touch_low_px > 0):
         return BookChoice(None, None, "hash map: the data has no two-sided book")
     tick = instrument.tick_size
@@ -42,5 +46,7 @@ def choose_book(instrument: Instrument, touch_low_px: float, touch_high_px: floa
     high_ticks = math.ceil((touch_high_px + margin) / tick)
     ticks = high_ticks - low_ticks + 1
     if ticks > _MAX_TICKS:
-        return BookChoice(None, None, f"hash map: a price vector would have {ticks:,} ticks, more than {_MAX_TICKS:,}")
+        return BookChoice(
+            None, None, f"hash map: a price vector would have {ticks:,} ticks, more than {_MAX_TICKS:,}"
+        )
     return BookChoice(low_ticks * tick, high_ticks * tick, f"price vector of {ticks:,} ticks")

@@ -50,7 +50,10 @@ def build_program(kernels: Kernels, rules: Sequence[str], sizing: str) -> Progra
     PluginError
         If a kernel cannot be found.
     """
-    for reference in [k for k in (kernels.on_timer, kernels.on_book, kernels.on_order) if k] + [*rules, sizing]:
+    for reference in [k for k in (kernels.on_timer, kernels.on_book, kernels.on_order) if k] + [
+        *rules,
+        sizing,
+    ]:
         _check_kernel(reference)
     source = loop_source(kernels, rules, sizing)
     digest = hashlib.sha256(source.encode()).hexdigest()[:32]
@@ -66,13 +69,17 @@ def loop_source(kernels: Kernels, rules: Sequence[str], sizing: str) -> str:
     imports = [_import_line(reference, name) for name, reference in wakes.items()]
     imports += [_import_line(reference, f"allow_{index}") for index, reference in enumerate(rules)]
     imports.append(_import_line(sizing, "unit_qty"))
-    calls = [f"    if reason == {_WAKES[name]}:\n        {name}(market, account, out, p, s, w)" for name in wakes]
+    calls = [
+        f"    if reason == {_WAKES[name]}:\n        {name}(market, account, out, p, s, w)" for name in wakes
+    ]
     checks = [
         f"    if not allow_{index}(market, account, intent, rules[{index}]):\n        return {index}"
         for index in range(len(rules))
     ]
     composition = _COMPOSITION.format(
-        imports="\n".join(imports), calls="\n".join(calls or ["    pass"]), checks="\n".join([*checks, "    return -1"])
+        imports="\n".join(imports),
+        calls="\n".join(calls or ["    pass"]),
+        checks="\n".join([*checks, "    return -1"]),
     )
     template = _TEMPLATE.read_text()
     before, _, rest = template.partition(_BEGIN)
@@ -125,7 +132,9 @@ def _write(path: Path, source: str) -> None:
         draft.write_text(source)
         os.replace(draft, path)
     except OSError as error:
-        raise StorageError(f"the cache folder {path.parent} cannot be written: {error}. Set BT_CACHE_DIR.") from error
+        raise StorageError(
+            f"the cache folder {path.parent} cannot be written: {error}. Set BT_CACHE_DIR."
+        ) from error
 
 
 def _import_file(name: str, path: Path) -> ModuleType:
@@ -133,7 +142,8 @@ def _import_file(name: str, path: Path) -> ModuleType:
     if loaded is not None:
         return loaded
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

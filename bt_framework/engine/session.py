@@ -28,7 +28,9 @@ _ENGINE_ERRORS = {
 }
 _FAULTS = {
     int(Fault.ORDER_LOST): "the engine no longer knows a working order",
-    int(Fault.FILL_WITHOUT_PRICE): "an order was filled while the other side of the exchange's book was empty",
+    int(
+        Fault.FILL_WITHOUT_PRICE
+    ): "an order was filled while the other side of the exchange's book was empty",
 }
 
 
@@ -116,7 +118,9 @@ class Session:
         self._records = records.as_tuple()
         self._is_roi = all(m.low_px is not None and m.high_px is not None for m in markets)
         self._engine = _build_engine(self._markets, self._is_roi)
-        self.arrays: LoopArrays = allocate(contracts_of([_contract(m, self._is_roi) for m in markets]), log_rows)
+        self.arrays: LoopArrays = allocate(
+            contracts_of([_contract(m, self._is_roi) for m in markets]), log_rows
+        )
         clock = self.arrays.clock[0]
         clock["start_ts"], clock["end_ts"] = clocking.start_ts, clocking.end_ts
         clock["timer_ns"], clock["equity_ns"] = clocking.timer_ns, clocking.equity_interval_ns
@@ -192,7 +196,11 @@ class Session:
             if abs(ours - theirs) > 0.5 * market.instrument.lot_size:
                 fills = self.arrays.fills[: int(self.arrays.clock[0]["fills"])]
                 own = fills[fills["asset"] == asset]
-                last = f"last fill: order {own[-1]['order_id']} at {_iso(int(own[-1]['local_ts']))}" if len(own) else "no fill in this slice"
+                last = (
+                    f"last fill: order {own[-1]['order_id']} at {_iso(int(own[-1]['local_ts']))}"
+                    if len(own)
+                    else "no fill in this slice"
+                )
                 raise LedgerError(
                     f"{market.instrument.symbol}: the ledger's position must be the engine's, was {ours} against "
                     f"{theirs} at {_iso(self.local_ts)} ({last}).",
@@ -243,7 +251,9 @@ def _build_engine(markets: Sequence[Market], is_roi: bool) -> int:
         asset.no_partial_fill_exchange()
         # The engine's own fees are not used (see the ledger); its position is.
         asset.trading_value_fee_model(0.0, 0.0)
-        asset.tick_size(market.instrument.tick_size).lot_size(market.instrument.lot_size).last_trades_capacity(0)
+        asset.tick_size(market.instrument.tick_size).lot_size(
+            market.instrument.lot_size
+        ).last_trades_capacity(0)
         if is_roi:
             low, high = _bounds_ticks(market)
             asset.roi_lb(low * market.instrument.tick_size).roi_ub(high * market.instrument.tick_size)

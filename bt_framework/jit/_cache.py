@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -82,8 +83,6 @@ def cached_kernel(function: F) -> F:
     """
     dispatcher = njit(nogil=True)(function)
     if not numba_config.DISABLE_JIT:
-        try:
+        with contextlib.suppress(RuntimeError):  # numba: "no locator available", the folder is read-only
             dispatcher._cache = _ContentCache(function)
-        except RuntimeError:  # numba: "no locator available", the folder is read-only
-            pass
     return dispatcher  # type: ignore[no-any-return]

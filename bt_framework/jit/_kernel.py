@@ -10,7 +10,7 @@ from numba import config as numba_config
 from numba import njit
 from numba.core import compiler
 from numba.core.codegen import JITCodeLibrary
-from numba.core.dispatcher import _FunctionCompiler
+from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
 from numba.core.registry import CPUDispatcher
 from numba.experimental import jitclass
 
@@ -58,7 +58,7 @@ class _KernelDispatcher(CPUDispatcher):  # type: ignore[misc]
 
     def __init__(self, py_func: Callable[..., Any]) -> None:
         super().__init__(py_func=py_func, targetoptions=dict(_OPTIONS))
-        outer = self._compiler
+        outer = self._compiler  # type: ignore[has-type]
         self._compiler = _InnerCompiler(
             py_func, outer.targetdescr, outer.targetoptions, outer.locals, outer.pipeline_class
         )
@@ -86,7 +86,7 @@ def kernel(function: F) -> F:
     """
     if numba_config.DISABLE_JIT:
         return function
-    return _KernelDispatcher(function)  # type: ignore[return-value]
+    return _KernelDispatcher(function)
 
 
 def kernel_class(spec: Sequence[tuple[str, Any]]) -> Callable[[C], C]:

@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-BY_VERSION = frozenset({"numba", "llvmlite", "numpy", "hftbacktest", "scipy", "pandas", "pyarrow", "statsmodels"})
+BY_VERSION = frozenset(
+    {"numba", "llvmlite", "numpy", "hftbacktest", "scipy", "pandas", "pyarrow", "statsmodels"}
+)
 """Libraries that enter the hash by version instead of by content."""
 
 _KEY_VERSIONS = ("numba", "llvmlite", "numpy", "hftbacktest")

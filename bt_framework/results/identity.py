@@ -21,7 +21,9 @@ def config_hash(resolved: Mapping[str, Any]) -> str:
     True
     """
     left_out = _NO_INFLUENCE | _NO_INFLUENCE_SETTINGS
-    return _sha256({key: value for key, value in resolved.items() if key not in left_out}, keep_order=("risk",))
+    return _sha256(
+        {key: value for key, value in resolved.items() if key not in left_out}, keep_order=("risk",)
+    )
 
 
 def data_hash(contents: Iterable[tuple[str, Instrument]]) -> str:
@@ -37,6 +39,8 @@ def code_hash(source_hash: str, packages: Sequence[tuple[str, str]]) -> str:
 def _sha256(value: Any, keep_order: Sequence[str] = ()) -> str:
     if isinstance(value, dict):
         # The order of risk rules is the order of the chain: it is part of the configuration.
-        value = {k: list(v.items()) if k in keep_order and isinstance(v, dict) else v for k, v in value.items()}
+        value = {
+            k: list(v.items()) if k in keep_order and isinstance(v, dict) else v for k, v in value.items()
+        }
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -21,7 +21,9 @@ class MarketMaker(ComponentConfig):
     requote_ns: Duration = param("500ms", "how often quotes are reconsidered", unit="ns")
     half_spread_bps: float = param(1.0, "distance of a quote from mid", unit="bps")
     skew_bps: float = param(0.5, "shift of both quotes per unit of inventory", unit="bps")
-    max_units: float = param(3.0, "no quote on the side that would take the inventory beyond this", unit="units of sizing")
+    max_units: float = param(
+        3.0, "no quote on the side that would take the inventory beyond this", unit="units of sizing"
+    )
 
     def __post_init__(self) -> None:
         """Check ranges."""

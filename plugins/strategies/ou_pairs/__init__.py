@@ -65,7 +65,13 @@ class OuPairs(ComponentConfig):
         for key in ("sample_ns", "reestimate_every", "observation_sd", "entry_z"):
             if not getattr(self, key) > 0:
                 raise ConfigError(f"{key} must be > 0, was {getattr(self, key)}.")
-        at_least_0 = ("chase_after_ns", "flatten_before_ns", "exit_z", "hedge_ratio_prior_sd", "intercept_prior_sd")
+        at_least_0 = (
+            "chase_after_ns",
+            "flatten_before_ns",
+            "exit_z",
+            "hedge_ratio_prior_sd",
+            "intercept_prior_sd",
+        )
         for key in (*at_least_0, "hedge_ratio_drift_sd", "intercept_drift_sd"):
             if not getattr(self, key) >= 0:
                 raise ConfigError(f"{key} must be >= 0, was {getattr(self, key)}.")
