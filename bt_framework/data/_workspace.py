@@ -72,14 +72,18 @@ def _is_locked(path: Path) -> bool:
 def locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """Lock the file `path` against other threads and processes; `on_wait` is called before a wait.
 
-    The system releases it when the process dies. Where a file system has no locks, nothing is locked.
+    The system releases it when the process dies. Who comes while others still wait may get in beside them: the
+    lock saves work, and nothing depends on it. Where a file system has no locks, nothing is locked.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "ab") as file:
         if not _try_lock(file):
             on_wait()
             _lock(file)
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _try_lock(file: IO[bytes]) -> bool:

@@ -68,6 +68,7 @@ class StoredFeed:
     report: FeedReport
     findings: tuple[Finding, ...]
     key: str
+    ingested_at_ns: int
     store: EventStore = field(repr=False, compare=False)
 
     def open(self) -> np.ndarray[Any, Any]:
@@ -130,20 +131,29 @@ class EventStore:
         if len(feeds) <= 1 or threads <= 1:
             return [self.load(feed, progress, announce) for feed in feeds]
         shared = _SharedProgress(len(feeds), progress)
-        with ThreadPoolExecutor(threads) as pool:
+        pool = ThreadPoolExecutor(threads)
+        try:
             jobs = [pool.submit(self.load, feed, shared.of(i), announce) for i, feed in enumerate(feeds)]
-            try:
-                return [job.result() for job in jobs]
-            except BaseException:
-                shared.stop.set()
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+            return [job.result() for job in jobs]
+        except BaseException:
+            shared.stop.set()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def manifests(self) -> list[Manifest]:
         """Everything stored, by symbol and time."""
         paths = sorted((self.root / "manifests").glob("*.json"))
         found = [manifest for path in paths if (manifest := Manifest.read(path)) is not None]
         return sorted(found, key=lambda m: (m.symbol, m.first_local_ts, m.ingested_at_ns))
+
+    def cached_bytes(self, manifest: Manifest) -> int:
+        """Size of a feed's mapped file; 0 if it was evicted."""
+        return _size(self.mapping_path(manifest.content_hash))
+
+    def archived_bytes(self, manifest: Manifest) -> int:
+        """Size of a feed's archive."""
+        return sum(map(_size, self._archived([manifest])))
 
     def mapping_path(self, content_hash: str) -> Path:
         """Where the events of that content are mapped from."""
@@ -320,6 +330,7 @@ class EventStore:
             report=m.report,
             findings=m.findings,
             key=m.key,
+            ingested_at_ns=m.ingested_at_ns,
             store=self,
         )
 
@@ -375,13 +386,18 @@ def _move(source: Path, target: Path) -> None:
     os.replace(source, target)
 
 
-def _unlink(path: Path) -> int:
-    """Remove a file; returns its size, 0 if it is gone already."""
+def _size(path: Path) -> int:
+    """Size of a file; 0 if there is none."""
     try:
-        size = path.stat().st_size
-        path.unlink()
+        return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _unlink(path: Path) -> int:
+    """Remove a file; returns its size, 0 if it is gone already."""
+    size = _size(path)
+    path.unlink(missing_ok=True)
     return size
 
 

@@ -1,0 +1,84 @@
+"""Tables on a terminal, aligned text in a pipe; times and sizes for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bt_framework.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bt_framework.data.source import Progress
+
+MB = 1_000_000
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
+    """Print `rows` of text under `columns`; those named in `right` are aligned to the right."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(show_edge=False, pad_edge=False)
+        for column in columns:
+            table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        Console().print(table)
+        return
+    everything = [list(columns), *map(list, rows)]
+    widths = [max(len(row[i]) for row in everything) for i in range(len(columns))]
+    for row in everything:
+        cells = [
+            f"{cell:>{width}}" if column in right else f"{cell:<{width}}"
+            for cell, width, column in zip(row, widths, columns, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Progress]:
+    """Yield a function to report progress to: a bar on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total or None)
+
+        yield advance
+
+
+def say(line: str) -> None:
+    """Print a notice where results do not go."""
+    click.echo(line, err=True)
+
+
+def utc(ts: int) -> str:
+    """`ts`, ns UTC, to the second."""
+    return f"{datetime.fromtimestamp(ts // NS_PER_S, UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def megabytes(size: int) -> str:
+    """`size` in bytes, as MB."""
+    return f"{size / MB:,.1f}"
+
+
+def number(value: Any) -> str:
+    """A size such as 0.001, without an exponent."""
+    from decimal import Decimal
+
+    return f"{Decimal(repr(float(value))).normalize():f}"

@@ -1,0 +1,60 @@
+"""`bt ingest`: market data into the event store, ahead of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from bt_framework.cli._tables import MB, number, print_table, progress_bar, say, utc
+
+_COLUMNS = ("symbol", "events", "from (UTC)", "to (UTC)", "tick", "lot", "grade", "stored", "key")
+
+
+@click.command()
+@click.argument("overrides", nargs=-1)
+def ingest(overrides: Sequence[str]) -> None:
+    """Read market data into the event store.
+
+    OVERRIDES choose the data as for a run: data=NAME data.files=[a.gz,b.gz] store_dir=FOLDER. What is stored
+    already is not read again.
+    """
+    from bt_framework.config.compose import compose
+    from bt_framework.data import doctor
+    from bt_framework.data.store import EventStore
+    from bt_framework.registry import Kind
+
+    composition = compose(overrides)
+    store = EventStore(Path(composition.settings.store_dir))
+    feeds = composition.one(Kind.DATA).build().feeds()
+    began_ns, began = time.time_ns(), time.perf_counter()
+    with progress_bar("ingesting") as progress:
+        stored = store.load_all(feeds, progress, say)
+    wall_s = time.perf_counter() - began
+    new = [feed for feed in stored if feed.ingested_at_ns >= began_ns]
+    rows = [
+        [
+            feed.symbol,
+            f"{feed.events:,}",
+            utc(feed.first_local_ts),
+            utc(feed.last_local_ts),
+            number(feed.spec.tick_size),
+            number(feed.spec.lot_size),
+            doctor.grade(feed.findings),
+            "now" if feed in new else "before",
+            feed.key[:12],
+        ]
+        for feed in stored
+    ]
+    print_table(_COLUMNS, rows, right=("events", "tick", "lot"))
+    for feed in stored:
+        if doctor.grade(feed.findings) != "ok":
+            click.echo(doctor.line(feed.symbol, feed.findings))
+    events = sum(feed.events for feed in new)
+    if events:
+        size = sum(store.cached_bytes(m) for m in store.manifests() if m.key in {f.key for f in new})
+        rate = events / wall_s / 1e6
+        click.echo(f"{events:,} events, {size / MB:,.1f} MB, in {wall_s:.2f} s ({rate:.2f} M events/s)")
+    click.echo(f"store: {store.root}")
