@@ -1,0 +1,1 @@
+"""Momentum on order books."""
