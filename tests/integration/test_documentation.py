@@ -56,6 +56,7 @@ def bt(words: list[str], folder: Path, environment: dict[str, str]) -> str:
     ]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "Warning" not in done.stderr, done.stderr
     return done.stdout
 
 
@@ -69,6 +70,8 @@ def install(folder: Path, name: str, entry_point: str) -> None:
 
 def write_options(folder: Path, modules: dict[str, str]) -> None:
     """Write the YAML option of each module, which is called like its component."""
+    folder.mkdir()
+    (folder / "__init__.py").touch()
     for name, kind in modules.items():
         place = f"# @package {kind}.{name}\n" if kind in ("risk", "writer") else ""
         file = folder / kind / f"{name}.yaml"
