@@ -5,15 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bt_framework.runner import RunResult, run
+    from bt_framework.results.result import RunResult as RunResult
+    from bt_framework.runner import run as run
 
 __version__ = "0.1.0"
 __all__ = ["RunResult", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from bt_framework import runner
+    if name == "run":
+        from bt_framework.runner import run
 
-        return getattr(runner, name)
+        return run
+    if name == "RunResult":
+        from bt_framework.results.result import RunResult
+
+        return RunResult
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

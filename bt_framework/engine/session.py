@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,10 @@ from bt_framework.engine.models import ExchangeModel, FeeSchedule, LatencyModel,
 from bt_framework.engine.program import Program
 from bt_framework.errors import EngineError, KernelError, LedgerError
 from bt_framework.results.run import TABLES, Instrument
+
+_SLICE_S = 0.1
+"""Wall time of a slice: short enough for progress and Ctrl-C, long enough for its overhead to vanish."""
+_FIRST_SLICE_WAKES = 4_096
 
 _ENGINE_ERRORS = {
     10: "order id already exists",
@@ -141,19 +146,30 @@ class Session:
         self._run(0)
 
     def slices(self, max_wakes: int) -> Iterator[Mapping[str, np.ndarray]]:
-        """Run to the end, `max_wakes` wake-ups at a time.
+        """Run to the end in slices of about `_SLICE_S` wall time, and of `max_wakes` wake-ups at most.
 
         Yields
         ------
         mapping of str to record array
             What the slice added to each of `TABLES`: views, valid until the next slice.
         """
+        wakes = min(_FIRST_SLICE_WAKES, max_wakes)
         while True:
-            outcome = self._run(max_wakes)
-            self._check_ledger()
+            began = time.perf_counter()
+            try:
+                outcome = self._run(wakes)
+                took_s = time.perf_counter() - began
+                self._check_ledger()
+            except EngineError:
+                yield self._drain()  # what led to the failure is what its finder needs
+                raise
             yield self._drain()
             if outcome == Outcome.END_OF_DATA:
                 return
+            if took_s < _SLICE_S / 2:
+                wakes = min(2 * wakes, max_wakes)
+            elif took_s > 2 * _SLICE_S:
+                wakes = max(wakes // 2, 1)
 
     def close(self) -> None:
         """Free the engine; the session cannot be used afterwards."""

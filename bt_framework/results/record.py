@@ -62,6 +62,7 @@ class RunRecord:
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
     process: ProcessIdentity
+    books: tuple[str, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -93,6 +94,7 @@ class RunRecord:
             versions=dict(run.versions),
             machine={"platform": platform.platform(), "cpu": platform.machine(), "cpus": os.cpu_count()},
             process=this_process(),
+            books=tuple(run.books),
         )
 
     def finished(self, summary: RunSummary) -> RunRecord:
@@ -177,7 +179,7 @@ class RunRecord:
             values["status"] = Status(values["status"])
             values["identity"] = Identity(**values["identity"])
             values["process"] = ProcessIdentity(**values["process"])
-            for name in ("symbols", "instruments", "rules"):
+            for name in ("symbols", "instruments", "rules", "books"):
                 values[name] = tuple(values[name])
             for name in ("metrics", "timings"):
                 values[name] = {k: math.nan if v is None else v for k, v in values[name].items()}

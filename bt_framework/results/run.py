@@ -59,6 +59,8 @@ class RunContext:
         Feed events in the interval, all instruments together.
     rules : tuple of str
         Names of the risk rules in chain order; ``rule`` of a refusal is an index into it.
+    books : tuple of str
+        For each instrument, which form of order book the engine uses, and why.
     data_grade : mapping
         The doctor's findings: ``{"grade": "ok" | "warn", "findings": [...], "line": "one line for people"}``.
     """
@@ -79,6 +81,7 @@ class RunContext:
     jit: str
     versions: Mapping[str, str]
     data_grade: Mapping[str, Any]
+    books: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

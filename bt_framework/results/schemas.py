@@ -202,7 +202,7 @@ def to_arrow(table: str, rows: np.ndarray, run: RunContext) -> pa.Table:
         if column.boolean:
             arrays.append(pa.array(values != 0))
         elif column.words is None:
-            arrays.append(pa.array(np.ascontiguousarray(values).copy()))
+            arrays.append(pa.array(values.copy()))  # pyarrow would keep a view of a single row
         else:
             arrays.append(_dictionary_array(table, column, values, run))
     return pa.Table.from_arrays(arrays, schema=schema(table))

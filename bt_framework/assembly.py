@@ -1,0 +1,288 @@
+"""From a composition to an engine that is ready to run."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bt_framework.errors import DataError, RunError
+from bt_framework.registry import Kind
+from bt_framework.results.identity import code_hash, config_hash, data_hash
+from bt_framework.results.run import Identity, RunContext
+
+if TYPE_CHECKING:
+    from bt_framework.config.compose import Composition
+    from bt_framework.config.settings import Settings
+    from bt_framework.data.source import DataSource
+    from bt_framework.data.store import Announce, StoredFeed
+    from bt_framework.engine.book import BookChoice
+    from bt_framework.engine.models import ExchangeModel, FeeSchedule, LatencyModel, QueueModel
+    from bt_framework.engine.program import Program
+    from bt_framework.engine.rules import RiskRule, Sizing
+    from bt_framework.engine.session import Session
+    from bt_framework.engine.strategy import Strategy
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The components that decide a run's result, built.
+
+    Attributes
+    ----------
+    packages : tuple of (str, str)
+        Name and version of the packages that they come from.
+    """
+
+    data: DataSource
+    strategy: Strategy
+    latency: LatencyModel
+    queue: QueueModel
+    exchange: ExchangeModel
+    fees: FeeSchedule
+    sizing: Sizing
+    rules: tuple[RiskRule, ...]
+    packages: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, composition: Composition) -> Parts:
+        """Build them."""
+        single = {str(kind): composition.one(kind) for kind in _SINGLE}
+        rules = composition.many(Kind.RISK)
+        return cls(
+            **{name: choice.build() for name, choice in single.items()},
+            rules=tuple(choice.build() for choice in rules),
+            packages=tuple((c.component.package, c.component.version) for c in (*single.values(), *rules)),
+        )
+
+
+_SINGLE = (
+    Kind.DATA,
+    Kind.STRATEGY,
+    Kind.LATENCY,
+    Kind.QUEUE,
+    Kind.EXCHANGE,
+    Kind.FEES,
+    Kind.SIZING,
+)
+
+
+def load_feeds(parts: Parts, settings: Settings, announce: Announce) -> list[StoredFeed]:
+    """Return every instrument's events, ingesting what is not in the store yet.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be used, or is not what the strategy trades.
+    """
+    from bt_framework.data.shift import ShiftedFeed
+    from bt_framework.data.store import EventStore
+
+    store = EventStore(Path(settings.store_dir))
+    feeds = store.load_all(parts.data.feeds(), announce=announce)
+    if parts.latency.feed_offset_ns:
+        shifted = [ShiftedFeed(feed, parts.latency.feed_offset_ns) for feed in feeds]
+        feeds = store.load_all(shifted, announce=announce)
+    wanted = parts.strategy.instruments
+    if not feeds or wanted not in (None, len(feeds)):
+        symbols = ", ".join(feed.spec.symbol for feed in feeds) or "none"
+        raise DataError(
+            f"the strategy trades {wanted or 'any number of'} instruments, the data has {len(feeds)}: {symbols}. "
+            "Choose data with as many."
+        )
+    return feeds
+
+
+def common_interval(feeds: Sequence[StoredFeed], settings: Settings) -> tuple[int, int]:
+    """Return the local time that all instruments have data for, within the configured start and end, ns UTC.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    start_ts = max(feed.first_local_ts for feed in feeds)
+    end_ts = min(feed.last_local_ts for feed in feeds)
+    if start_ts >= end_ts:
+        spans = "; ".join(
+            f"{f.spec.symbol} {_iso(f.first_local_ts)} to {_iso(f.last_local_ts)}" for f in feeds
+        )
+        raise DataError(f"the instruments have no common time: {spans}. Choose files of the same days.")
+    first = max(start_ts, settings.start_ts) if settings.start_ts is not None else start_ts
+    last = min(end_ts, settings.end_ts) if settings.end_ts is not None else end_ts
+    if first >= last:
+        raise DataError(
+            f"start and end leave nothing of the data, which is from {_iso(start_ts)} to {_iso(end_ts)}; "
+            f"they were {settings.start} and {settings.end}."
+        )
+    return first, last
+
+
+def build_program(parts: Parts) -> Program:
+    """Return the loop of the composition.
+
+    Raises
+    ------
+    PluginError
+        If a kernel cannot be found.
+    RunError
+        If numba's compiler is switched off.
+    """
+    from numba import config as numba_config
+
+    from bt_framework.engine.program import build_program as build
+
+    if numba_config.DISABLE_JIT:
+        raise RunError("the engine runs compiled code only: unset NUMBA_DISABLE_JIT to run a backtest.")
+    return build(parts.strategy.kernels, [rule.kernel for rule in parts.rules], parts.sizing.kernel)
+
+
+def choose_books(feeds: Sequence[StoredFeed]) -> list[BookChoice]:
+    """Choose the form of order book: one for all instruments, as the engine has it."""
+    from bt_framework.engine.book import choose_book
+
+    choices = [
+        choose_book(f.spec, f.touch_low_px, f.touch_high_px, clears_depth=f.has_depth_clear) for f in feeds
+    ]
+    if any(choice.low_px is None for choice in choices):
+        return [replace(choice, low_px=None, high_px=None) for choice in choices]
+    return choices
+
+
+def describe(
+    composition: Composition,
+    parts: Parts,
+    feeds: Sequence[StoredFeed],
+    program: Program,
+    books: Sequence[BookChoice],
+) -> RunContext:
+    """Say which run this is going to be; gives it an id and a folder, which is not made yet."""
+    settings, resolved = composition.settings, composition.resolved
+    start_ts, end_ts = common_interval(feeds, settings)
+    run_id = new_run_id()
+    return RunContext(
+        run_id=run_id,
+        run_dir=(Path(settings.runs_dir) / run_id).absolute(),
+        strategy=composition.one(Kind.STRATEGY).component.name,
+        config=resolved,
+        identity=Identity(
+            config_hash=config_hash(resolved),
+            data_hash=data_hash([(feed.content_hash, feed.spec) for feed in feeds]),
+            code_hash=code_hash(_sources_hash(program, parts), parts.packages),
+            seed=settings.seed,
+        ),
+        instruments=tuple(feed.spec for feed in feeds),
+        rules=tuple(choice.component.name for choice in composition.many(Kind.RISK)),
+        start_ts=start_ts,
+        end_ts=end_ts,
+        events=_events_between(feeds, start_ts, end_ts),
+        capital=settings.capital,
+        equity_interval_ns=int(settings.equity_interval_ns),
+        started_at_ns=time.time_ns(),
+        jit="hit" if program.cached else "miss",
+        versions=_versions(parts.packages),
+        data_grade=_grade(feeds),
+        books=tuple(f"{f.spec.symbol}: {book.reason}" for f, book in zip(feeds, books, strict=True)),
+    )
+
+
+def new_run_id() -> str:
+    """Return an id that sorts by time and is never given twice."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def open_session(
+    run: RunContext, parts: Parts, feeds: Sequence[StoredFeed], program: Program, books: Sequence[BookChoice]
+) -> Session:
+    """Return the engine with its data and the kernels' arguments."""
+    from bt_framework.engine.session import Clocking, Market, Records, Session
+
+    markets = [
+        Market(
+            instrument=feed.spec,
+            events=[feed.open()],
+            latency=parts.latency,
+            queue=parts.queue,
+            exchange=parts.exchange,
+            fees=parts.fees,
+            low_px=book.low_px,
+            high_px=book.high_px,
+        )
+        for feed, book in zip(feeds, books, strict=True)
+    ]
+    records = Records(
+        params=parts.strategy.params(run.instruments),
+        state=parts.strategy.state(run.instruments),
+        work=parts.strategy.work(run.instruments),
+        rules=tuple(rule.params(run.instruments) for rule in parts.rules),
+        sizing=parts.sizing.params(run.instruments),
+    )
+    clocking = Clocking(run.start_ts, run.end_ts, parts.strategy.timer_ns, run.equity_interval_ns)
+    return Session(markets, program, clocking, records)
+
+
+def _sources_hash(program: Program, parts: Parts) -> str:
+    """Hash of the sources of the loop and of the classes that prepare the kernels' arguments."""
+    from bt_framework.jit import kernel_key
+
+    classes = [type(part) for part in (parts.strategy, parts.sizing, *parts.rules)]
+    files = sorted({str(sys.modules[c.__module__].__file__) for c in classes})
+    return kernel_key([program.path, *map(Path, files)])
+
+
+def _events_between(feeds: Sequence[StoredFeed], start_ts: int, end_ts: int) -> int:
+    """Events with local time in the interval, by bisection of the mappings: few pages are read."""
+    import numpy as np
+
+    total = 0
+    for feed in feeds:
+        if start_ts <= feed.first_local_ts and feed.last_local_ts <= end_ts:
+            total += feed.events
+            continue
+        local_ts = feed.open()["local_ts"]
+        # Rows for the exchange only are out of local order by moments; for a count that is near enough.
+        total += int(np.searchsorted(local_ts, end_ts, "right") - np.searchsorted(local_ts, start_ts, "left"))
+    return total
+
+
+def _grade(feeds: Sequence[StoredFeed]) -> dict[str, Any]:
+    from bt_framework.data import doctor
+
+    findings = {feed.spec.symbol: feed.findings for feed in feeds}
+    everything = [finding for group in findings.values() for finding in group]
+    return {
+        "grade": doctor.grade(everything),
+        "line": "; ".join(doctor.line(symbol, group) for symbol, group in findings.items()),
+        "findings": [
+            {
+                "symbol": symbol,
+                "check": f.check,
+                "severity": str(f.severity),
+                "count": f.count,
+                "detail": f.detail,
+            }
+            for symbol, group in findings.items()
+            for f in group
+        ],
+    }
+
+
+def _versions(packages: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+    import platform
+    from importlib import metadata
+
+    versions = {"python": platform.python_version()}
+    for name in ("hftbacktest", "numba", "llvmlite", "numpy", "pyarrow"):
+        versions[name] = metadata.version(name)
+    return versions | dict(packages)
+
+
+def _iso(ts: int) -> str:
+    import numpy as np
+
+    return f"{np.datetime64(ts, 'ns')}Z"
