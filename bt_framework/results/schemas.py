@@ -202,7 +202,7 @@ def to_arrow(table: str, rows: np.ndarray, run: RunContext) -> pa.Table:
         if column.boolean:
             arrays.append(pa.array(values != 0))
         elif column.words is None:
-            arrays.append(pa.array(values.copy()))  # pyarrow would keep a view of a single row
+            arrays.append(pa.array(values.copy()))  # whatever pyarrow does with strides
         else:
             arrays.append(_dictionary_array(table, column, values, run))
     return pa.Table.from_arrays(arrays, schema=schema(table))

@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console as Terminal
@@ -13,6 +14,8 @@ from bt_plugins.consoles import json as json_console
 from bt_plugins.consoles import plain
 from bt_plugins.consoles.rich import RichConsole, TerminalConsole, build
 
+NOTICE = "compiling the loop, about 5 s, once [per kernel]"
+
 
 def batch(run, done, wall_s, pnl=12.5):
     local_ts = run.start_ts + round((run.end_ts - run.start_ts) * done)
@@ -21,7 +24,7 @@ def batch(run, done, wall_s, pnl=12.5):
 
 
 def play(console, run, summary, walls=(1.0,)):
-    console.notice("compiling the loop, about 5 s, once")
+    console.notice(NOTICE)
     console.before_run(run)
     for wall_s in walls:
         console.on_slice(run, batch(run, wall_s / 10, wall_s))
@@ -47,7 +50,7 @@ def test_json_prints_one_object_on_stdout_and_notices_on_stderr(capsys, make_run
     assert printed["metrics"]["pnl"] == -123.456
     assert (printed["status"], printed["counts"]["fills"], printed["jit"]) == ("completed", 72, "miss")
     assert "error" not in printed
-    assert err == "compiling the loop, about 5 s, once\n"
+    assert err == f"{NOTICE}\n"
 
 
 def test_json_prints_a_failed_run_with_its_error(capsys, make_run, make_summary):
@@ -81,24 +84,24 @@ def test_plain_lines_are_the_run_then_progress_then_the_summary(capsys, make_run
         "run: 20240809-120000-abc123",
         f"folder: {run.run_dir.absolute()}",
     ]
-    assert err == "compiling the loop, about 5 s, once\n"
+    assert err == f"{NOTICE}\n"
 
 
 def test_a_terminal_gets_a_bar_with_time_speed_pnl_and_what_is_left(make_run, make_summary):
     shown = on_terminal(make_run(), make_summary(), width=110)
     assert "20% 2024-08-09 00:12:00 94.4 k events/s PnL 12.50 8 s left" in " ".join(shown.split())
-    assert shown.index("compiling the loop") < shown.index("ou_pairs on BTCUSDT ETHUSDT")
+    assert shown.index(NOTICE) < shown.index("ou_pairs on BTCUSDT ETHUSDT")
 
 
-@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("width", [40, 80, 120])
 def test_a_terminal_gets_the_summary_whole_whatever_its_width(make_run, make_summary, width):
-    run = make_run()
+    run = make_run(Path("runs/of/a/folder"))
     shown = on_terminal(run, make_summary(), width)
     summary = shown[shown.index("ou_pairs  completed") :]
     for text in ("-123.46", "137.46", "166.60 (0.17%)", "97.26%", "6.60 x capital", run.run_id):
         assert text in summary
-    assert f"\n{run.run_dir.absolute()}\n" in summary
-    assert "data: BTCUSDT: ok; ETHUSDT: 1 gap" in shown
+    assert len(str(run.run_dir.absolute())) > 40
+    assert f"\n{run.run_dir.absolute()}\n" in summary  # whole, so that it can be copied
 
 
 def test_the_cursor_is_back_after_a_run_however_it_ended(make_run, make_summary):

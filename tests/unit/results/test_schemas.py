@@ -63,8 +63,9 @@ def test_whether_a_fill_was_a_maker_is_a_truth_value(make_run, make_tables):
     assert fills.column("maker").type == pa.bool_()
 
 
-def test_the_table_does_not_change_with_the_buffer_it_came_from(make_run, make_tables):
-    rows = make_tables(6)["fills"]
+@pytest.mark.parametrize("rows", [1, 30])
+def test_the_table_does_not_change_with_the_buffer_it_came_from(make_run, make_tables, rows):
+    rows = make_tables(6)["fills"][:rows]
     arrow = to_arrow("fills", rows, make_run())
     before = arrow.to_pydict()
     rows.view(np.uint8)[:] = 0

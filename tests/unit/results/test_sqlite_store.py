@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 import tempfile
+import threading
 from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -178,6 +179,17 @@ def test_eight_processes_that_write_at_once_lose_nothing(store, record):
         worker.join(120)
     assert [worker.exitcode for worker in workers] == [0] * 8
     assert sorted(ids(store.list())) == sorted(f"{w}-{n}" for w in range(8) for n in range(20))
+
+
+def test_a_process_that_creates_the_index_waits_for_another_that_does(store, record):
+    store.path.parent.mkdir()
+    with closing(sqlite3.connect(store.path, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.05, other.rollback)
+        release.start()
+        store.put(record)
+        release.join()
+    assert ids(store.list()) == [record.run_id]
 
 
 def test_a_locked_index_is_an_error_that_names_the_file(store, record):
