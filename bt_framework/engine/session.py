@@ -15,7 +15,7 @@ from bt_framework.engine._native import load_symbols
 from bt_framework.engine._state import LOG_ROWS, LoopArrays, allocate, contracts_of
 from bt_framework.engine.models import ExchangeModel, FeeSchedule, LatencyModel, QueueKind, QueueModel
 from bt_framework.engine.program import Program
-from bt_framework.errors import EngineError, KernelError, LedgerError
+from bt_framework.errors import BtError, EngineError, KernelError, LedgerError
 from bt_framework.results.run import TABLES, Instrument
 
 _SLICE_S = 0.1
@@ -185,6 +185,8 @@ class Session:
             outcome = Outcome(
                 self._program.run_slice(self._engine, self._is_roi, self.arrays, self._records, max_wakes)
             )
+        except BtError:  # asked to stop while it compiled
+            raise
         except Exception as error:
             raise KernelError(
                 f"a kernel raised {type(error).__name__}: {error} (simulated time {_iso(self.local_ts)}).",
