@@ -15,8 +15,11 @@ MAX_OPEN_ORDERS = 256
 MAX_INTENTS = 128
 MAX_SIGNALS_PER_WAKE = 64
 LOG_ROWS = 16_384
-LOG_HEADROOM = 2 * MAX_OPEN_ORDERS + 2 * MAX_INTENTS + MAX_SIGNALS_PER_WAKE
-"""Rows that one wake-up can add to a log at most; the loop returns before a log has fewer left."""
+LOG_HEADROOM = 3 * (MAX_OPEN_ORDERS + MAX_INTENTS + MAX_SIGNALS_PER_WAKE)
+"""Rows that one step can add to a log at most; the loop returns before a log has fewer left.
+
+A step calls up to three kernels, and an update adds up to three rows for an order.
+"""
 
 CLOCK = np.dtype(
     [

@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from typing import Any
 from bt_framework.engine.strategy import Kernels
 from bt_framework.errors import PluginError, StorageError
 from bt_framework.jit import cache_root, has_machine_code, kernel_key
+
+_importing = threading.Lock()
+"""Runs in several threads compose the same loop: one of them writes and imports it."""
 
 _WAKES = {"on_timer": 1, "on_book": 2, "on_order": 3}
 
@@ -58,9 +62,10 @@ def build_program(kernels: Kernels, rules: Sequence[str], sizing: str) -> Progra
     source = loop_source(kernels, rules, sizing)
     digest = hashlib.sha256(source.encode()).hexdigest()[:32]
     path = cache_root() / "loops" / f"{digest}.py"
-    _write(path, source)
-    module = _import_file(f"bt_loop_{digest}", path)
-    return Program(module.run_slice, kernel_key([path]), path, has_machine_code(module.run_slice, path))
+    with _importing:
+        _write(path, source)
+        module = _import_file(f"bt_loop_{digest}", path)
+    return Program(module.run_slice, kernel_key([path]), path, has_machine_code(module.run_slice))
 
 
 def loop_source(kernels: Kernels, rules: Sequence[str], sizing: str) -> str:
@@ -145,6 +150,6 @@ def _import_file(name: str, path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     spec.loader.exec_module(module)
+    sys.modules[name] = module
     return module  # type: ignore[no-any-return]

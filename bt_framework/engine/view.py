@@ -108,6 +108,7 @@ class MarketView:
 @kernel_class(
     [
         ("_clock", from_dtype(CLOCK)[::1]),
+        ("_contracts", from_dtype(CONTRACT)[::1]),
         ("_ledger", from_dtype(LEDGER)[::1]),
         ("_open_orders", from_dtype(OPEN_ORDER)[::1]),
     ]
@@ -115,8 +116,9 @@ class MarketView:
 class AccountView:
     """Our own books: what has been filled, and which orders are working."""
 
-    def __init__(self, clock, ledger, open_orders):
+    def __init__(self, clock, contracts, ledger, open_orders):
         self._clock = clock
+        self._contracts = contracts
         self._ledger = ledger
         self._open_orders = open_orders
 
@@ -147,7 +149,7 @@ class AccountView:
     def equity(self, asset):
         """Cash + position at the last mark - fees, quote currency, since the start."""
         row = self._ledger[asset]
-        return row.cash + row.position_qty * row.mark_px - row.fees
+        return row.cash + row.position_qty * row.mark_px * self._contracts[asset].contract_size - row.fees
 
 
 @kernel_class(

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from numba import config as numba_config
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
-from bt_framework.jit._sources import environment_hash, source_hash
+from bt_framework.jit._sources import environment_hash, imports_changed_since_start, source_hash
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,10 +34,12 @@ def kernel_key(paths: list[Path]) -> str:
     return hashlib.sha256(f"{environment_hash()}\n{source_hash(paths)}".encode()).hexdigest()
 
 
-def has_machine_code(function: Callable[..., Any], path: Path) -> bool:
-    """Whether machine code of a `cached_kernel` in the file `path` is on disk."""
-    folder = cache_root() / kernel_key([path])[:32]
-    return any(folder.glob(f"*{function.__name__}*.nbc"))
+def has_machine_code(function: Callable[..., Any]) -> bool:
+    """Whether machine code of a `cached_kernel` is on disk, and this process will use it."""
+    folder = getattr(
+        getattr(function, "_cache", None), "cache_path", None
+    )  # None: not cached in this process
+    return folder is not None and any(Path(folder).glob(f"*{function.__name__}*.nbc"))
 
 
 class _ContentLocator(_CacheLocator):  # type: ignore[misc]
@@ -58,6 +61,8 @@ class _ContentLocator(_CacheLocator):  # type: ignore[misc]
 
     @classmethod
     def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _ContentLocator | None:
+        if imports_changed_since_start(Path(py_file)):
+            return None
         locator = cls(py_func, py_file)
         try:
             locator.ensure_cache_path()
@@ -71,7 +76,24 @@ class _ContentCacheImpl(CompileResultCacheImpl):  # type: ignore[misc]
 
 
 class _ContentCache(FunctionCache):  # type: ignore[misc]
+    """A file that cannot be read or written costs a compilation, never the run."""
+
     _impl_class = _ContentCacheImpl
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Find compiled code; None, and away with the files, if they are damaged."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # unpickling and linking fail with whatever the damage looks like
+            for path in Path(self.cache_path).glob(f"*{self._py_func.__name__}*.nb[ci]"):
+                with suppress(OSError):
+                    path.unlink()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep compiled code if there is room for it."""
+        with suppress(OSError):
+            super().save_overload(sig, data)
 
 
 def cached_kernel(function: F) -> F:

@@ -13,6 +13,7 @@ import importlib.metadata
 import importlib.util
 import platform
 import sys
+import time
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -22,18 +23,38 @@ BY_VERSION = frozenset(
 )
 """Libraries that enter the hash by version instead of by content."""
 
+_STARTED_AT_NS = time.time_ns()
+"""Before any kernel was imported: they all need this package."""
 _KEY_VERSIONS = ("numba", "llvmlite", "numpy", "hftbacktest")
+_CODE_OPTIONS = ("BOUNDSCHECK", "OPT", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX")
+"""Settings of numba (NUMBA_BOUNDSCHECK, ...) that make other code of the same source."""
 
 
 @lru_cache(maxsize=1)
 def environment_hash() -> str:
     """SHA-256 over the versions and the processor that compiled code depends on."""
     import llvmlite.binding as llvm
+    from numba import config
 
     facts = [f"{name}=={importlib.metadata.version(name)}" for name in _KEY_VERSIONS]
     facts += [platform.python_implementation(), platform.python_version(), platform.machine(), sys.platform]
     facts += [llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
+    facts += [f"{name}={getattr(config, name, None)}" for name in _CODE_OPTIONS]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def imports_changed_since_start(path: Path) -> bool:
+    """Whether a local file that `path` imports was written after this process began.
+
+    The module in memory may then be older than the file. What is compiled from the one must not be kept under the
+    content of the other: the next process would take it for the code of what it reads.
+    """
+    for file in source_files([path]):
+        if file != path.resolve():
+            stat = file.stat()
+            if max(stat.st_mtime_ns, stat.st_ctime_ns) > _STARTED_AT_NS:
+                return True
+    return False
 
 
 def source_hash(paths: list[Path]) -> str:
