@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import inspect
 import re
@@ -16,6 +17,9 @@ from documentation import DOCS, FENCE, PAGES, commands, example_modules, fences
 from bt_framework import hookspecs
 from bt_framework.config.compose import compose
 from bt_framework.registry import Kind
+from bt_framework.results.metrics import RunMetrics
+from bt_framework.results.record import RunRecord
+from bt_framework.results.run import TABLES, Status
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _BUILD_ALL = """
@@ -85,6 +89,13 @@ def test_every_hook_is_documented():
         for name in hooks:
             assert inspect.getdoc(getattr(specs, name)), name
             assert f"`{name}(" in text
+
+
+def test_every_key_of_a_run_and_every_metric_is_described():
+    text = (DOCS / "results.md").read_text()
+    keys = {f.name for f in dataclasses.fields(RunRecord)} - {"run_dir"}  # where the JSON lies
+    for key in keys | set(RunMetrics(1.0, 1, ()).result()) | set(TABLES) | set(Status):
+        assert f"`{key}`" in text or f"`{key}.parquet`" in text, key
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(DOCS)))
