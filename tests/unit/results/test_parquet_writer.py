@@ -165,7 +165,20 @@ def test_a_bad_configuration_is_refused(changes, message):
         Parquet(**changes)
 
 
-_ENDLESS_RUN = """
+def test_writing_and_reading_do_not_import_pandas(tmp_path):
+    program = (
+        _RUN
+        + "one_slice(0)\nwriter.after_run(run, None)\nfrom bt_framework.results.folder import RunFolder\n"
+    )
+    program += "assert RunFolder(run.run_dir).table('fills').num_rows == 7\n"
+    program += "print([m for m in ('pandas', 'pyarrow.compute', 'pyarrow.dataset') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+_RUN = """
 import sys
 from pathlib import Path
 import numpy as np
@@ -179,19 +192,20 @@ run = RunContext("r", Path(sys.argv[1]) / "r", "s", {}, Identity("", "", "", 1),
 start(run)
 writer = build(Parquet(flush_rows=50, flush_interval_ns="1h"))
 writer.before_run(run)
-for n in range(10**9):
+
+def one_slice(n):
     fills, equity = np.zeros(7, FILL), np.zeros(40, EQUITY)
     fills["order_id"], fills["side"] = np.arange(7 * n, 7 * n + 7), 1
     equity["local_ts"] = np.arange(40 * n, 40 * n + 40)
     writer.on_slice(run, SliceBatch({"fills": fills, "equity": equity}, n, n, 0.0, {}))
-    print(n, flush=True)
 """
 
 
 @pytest.mark.parametrize("slices", [1, 2, 9, 23, 40])
 def test_a_killed_run_leaves_only_complete_files_and_is_lost(tmp_path, slices):
+    endless = _RUN + "for n in range(10**9):\n    one_slice(n)\n    print(n, flush=True)"
     with subprocess.Popen(
-        [sys.executable, "-c", _ENDLESS_RUN, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", endless, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as child:
         for _ in range(slices):
             child.stdout.readline()
