@@ -165,7 +165,7 @@ def _translated(error: Exception, host: PluginHost, provenance: Provenance) -> s
     twice = re.match(r"Multiple values for (\w+)\.", text)
     if twice:
         given = provenance.override_of(twice[1])
-        return f"+{given}: an experiment has chosen a {twice[1]} already. To choose another write {given}."
+        return f"+{given}: an experiment has chosen a {twice[1]} already. To choose another, write {given}."
     sweep = re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.*?)'", text)
     if sweep:
         return (

@@ -51,11 +51,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         if not override.key_or_group.strip():
             raise ConfigError(f"cannot read the override {text!r}: it has no key. Write KEY=VALUE.")
         _refuse_code(override, text)
-        key = override.key_or_group
-        if key in list(Kind) and override.type is not OverrideType.DEL and override.value() is None:
-            raise ConfigError(
-                f"{text}: leave the group out with {f'{key}=[]' if key in LIST_GROUPS else f'~{key}'}."
-            )
+        _check_group(override, text)
         parsed.append(override)
     return parsed
 
@@ -77,6 +73,26 @@ def _refuse_code(override: Override, text: str) -> None:
         raise ConfigError(
             f"the override {text!r} is refused: of Hydra's own keys one may set {', '.join(_HYDRA_KEYS)}."
         )
+
+
+def _check_group(override: Override, text: str) -> None:
+    """Refuse what Hydra would misunderstand, or take without a word, in the choice of a group's option."""
+    key = override.key_or_group
+    if key not in list(Kind) or override.type is OverrideType.DEL or override.is_sweep_override():
+        return
+    value = override.value()
+    if value is None:
+        raise ConfigError(
+            f"{text}: leave the group out with {f'{key}=[]' if key in LIST_GROUPS else f'~{key}'}."
+        )
+    if override.type is not OverrideType.CHANGE and key != Kind.STRATEGY:
+        raise ConfigError(
+            f"{text}: every composition has a {key}, so nothing is added. Write {text.lstrip('+')}."
+        )
+    if isinstance(value, list) and key not in LIST_GROUPS:
+        raise ConfigError(f"{text}: {key} takes one option. Write {key}=NAME, or sweep with bt -m {key}=A,B.")
+    if isinstance(value, list) and len(set(map(str, value))) < len(value):
+        raise ConfigError(f"{text}: an option can be chosen once only.")
 
 
 def _keys_in(value: Any) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -240,3 +241,23 @@ def test_a_reader_that_goes_away_is_no_error(store: Path) -> None:
     bt.stderr.close()
     assert bt.wait() == 141
     assert errors == b""
+
+
+def test_ctrl_c_ends_a_sweep_with_exit_code_130(store: Path, tmp_path: Path) -> None:
+    long = ["+strategy=market_maker", "data.duration_ns=2h", "console=json", "latency=colo,retail"]
+    bt = subprocess.Popen(
+        [sys.executable, "-m", "bt_framework", "-m", *long],
+        cwd=tmp_path,
+        env=os.environ | {"BT_STORE_DIR": str(store)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert bt.stderr is not None
+    with bt.stderr:
+        assert bt.stderr.readline().startswith("bt: job 0: ")
+        bt.send_signal(signal.SIGINT)
+        rest = bt.stderr.read()
+    assert bt.wait() == 130
+    assert "bt: job 1: " not in rest
+    assert "Traceback" not in rest

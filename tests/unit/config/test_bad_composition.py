@@ -70,8 +70,22 @@ def message_of(host: PluginHost, *overrides: str, config_dir: Path | None = None
         (
             ["experiment=pairs_day", "+strategy=market_maker"],
             "+strategy=market_maker: an experiment has chosen a strategy already. "
-            "To choose another write strategy=market_maker.",
+            "To choose another, write strategy=market_maker.",
         ),
+        (
+            ["+latency=colo"],
+            "+latency=colo: every composition has a latency, so nothing is added. Write latency=colo.",
+        ),
+        (
+            ["latency=[colo,retail]"],
+            "latency=[colo,retail]: latency takes one option. "
+            "Write latency=NAME, or sweep with bt -m latency=A,B.",
+        ),
+        (
+            ["risk=[max_position,max_position]"],
+            "risk=[max_position,max_position]: an option can be chosen once only.",
+        ),
+        (["latency="], "latency must be one of colo, retail, same_region, zero, was ''."),
         # keys
         (
             ["latency.entri_ns=3"],
