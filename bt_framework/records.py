@@ -132,6 +132,7 @@ class RefusalReason(IntEnum):
     TOO_MANY_ORDERS = 8
     UNKNOWN_KIND = 9
     NO_MARKET = 10
+    QTY_NOT_MODIFIABLE = 11
 
 
 INTENT = np.dtype(

@@ -42,7 +42,7 @@ _NOT_POSITIVE_QTY = int(RefusalReason.NOT_POSITIVE_QTY)
 _OUTSIDE_PRICE_RANGE = int(RefusalReason.OUTSIDE_PRICE_RANGE)
 _UNKNOWN_ORDER, _REQUEST_IN_FLIGHT = int(RefusalReason.UNKNOWN_ORDER), int(RefusalReason.REQUEST_IN_FLIGHT)
 _TOO_MANY_ORDERS, _UNKNOWN_KIND = int(RefusalReason.TOO_MANY_ORDERS), int(RefusalReason.UNKNOWN_KIND)
-_NO_MARKET = int(RefusalReason.NO_MARKET)
+_NO_MARKET, _QTY_NOT_MODIFIABLE = int(RefusalReason.NO_MARKET), int(RefusalReason.QTY_NOT_MODIFIABLE)
 
 # hftbacktest's order status
 _S_EXPIRED, _S_FILLED, _S_CANCELED, _S_REJECTED = 2, 3, 4, 6
@@ -104,7 +104,19 @@ def why_invalid(a, intent):
     index = find_open(a, intent.order_id)
     if index < 0:
         return _UNKNOWN_ORDER
-    return _REQUEST_IN_FLIGHT if a.open_orders[index].request != 0 else 0
+    order = a.open_orders[index]
+    if order.request != 0:
+        return _REQUEST_IN_FLIGHT
+    return _QTY_NOT_MODIFIABLE if intent.kind == _MODIFY and not keeps_qty(a, order, intent) else 0
+
+
+@kernel
+def keeps_qty(a, order, intent):
+    """Whether the engine executes what a modify asks for: it goes on with the old quantity but for a plain cut."""
+    contract = a.contracts[order.asset]
+    change = intent.qty - order.leaves_qty
+    cut = change < 0 and round(intent.px / contract.tick_size) == round(order.px / contract.tick_size)
+    return cut or abs(change) < 0.5 * contract.lot_size
 
 
 @kernel
@@ -229,8 +241,7 @@ def apply_update(a, order, seen):
             log_order(a, order, _ACCEPTED, seen.exch_timestamp)
     elif order.request == _MODIFY and seen.req == 0:
         changed = (
-            seen.status != _S_FILLED
-            and round(order.new_px / contract.tick_size) == seen.price_tick
+            round(order.new_px / contract.tick_size) == seen.price_tick
             and abs(order.new_qty - seen.qty) < 0.5 * contract.lot_size
         )
         order.request = 0

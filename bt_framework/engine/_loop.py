@@ -121,3 +121,16 @@ def settle(engine, is_roi, a, code):
         return _NOTHING
     clock.engine_code = collect_updates(engine, is_roi, a)
     return _ANSWERED if clock.engine_code == 0 else _FAULT
+
+
+@kernel
+def book_changed(engine, is_roi, a):
+    """Whether feed has arrived at this instant: a response or a timer at the same time hides it in the return code."""
+    clock = a.clock[0]
+    times = a.scratch.ctypes.data
+    for asset in range(a.ledger.size):
+        known = _native.feed_latency(engine, is_roi, asset, times, times + 8)
+        if known != 0 and a.scratch[1] == clock.now_ts and clock.book_ts != clock.now_ts:
+            clock.book_ts = clock.now_ts
+            return True
+    return False

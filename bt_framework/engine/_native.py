@@ -163,6 +163,12 @@ def order_latency(typingctx, engine, is_roi, asset, request_ts, exch_ts, respons
 
 
 @intrinsic
+def feed_latency(typingctx, engine, is_roi, asset, exch_ts, local_ts):
+    """Write the times of the last feed event to two addresses; 0 if there has been none."""
+    return _call("bt_feed_latency", _U8, _U64, _PTR, _PTR)
+
+
+@intrinsic
 def best_bid_ticks(typingctx, depth, is_roi):
     """Best bid of the local book in ticks; int64 min if there is none."""
     return _call("depth_best_bid_tick", _I64)

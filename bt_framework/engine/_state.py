@@ -30,6 +30,7 @@ CLOCK = np.dtype(
         ("next_timer_ts", "i8"),
         ("equity_ns", "i8"),
         ("next_equity_ts", "i8"),
+        ("book_ts", "i8"),
         ("started", "i8"),
         ("engine_code", "i8"),
         ("wakes", "i8"),

@@ -5,7 +5,7 @@ replaced by the composition's own. As it stands, it does nothing.
 """
 
 from bt_framework.engine._broker import log_refusal, send, why_invalid
-from bt_framework.engine._loop import advance, log_equity, logs_full, settle, start, views_of
+from bt_framework.engine._loop import advance, book_changed, log_equity, logs_full, settle, start, views_of
 from bt_framework.engine._state import LoopState
 from bt_framework.jit import cached_kernel, kernel
 
@@ -37,7 +37,7 @@ _MORE, _END, _ERROR = 0, 1, 2  # bt_framework.engine._loop.Outcome
 _TIMER, _BOOK, _ORDER = 1, 2, 3
 _ANSWERED, _FAULT = 1, 2  # bt_framework.engine._loop.Settled
 _NEW, _CANCEL, _MARKET, _RULE = 1, 2, 1, 1  # bt_framework.records
-_ENGINE_END, _ENGINE_FEED, _ENGINE_RESPONSE = 1, 2, 3
+_ENGINE_END, _ENGINE_RESPONSE = 1, 3
 
 
 @kernel
@@ -96,7 +96,7 @@ def step(engine, is_roi, a, views, records):
     for reason in (_ORDER, _BOOK, _TIMER):
         if not ended and (
             (reason == _ORDER and settled == _ANSWERED)
-            or (reason == _BOOK and WAKES_ON_BOOK and code == _ENGINE_FEED)
+            or (reason == _BOOK and WAKES_ON_BOOK and book_changed(engine, is_roi, a))
             or (reason == _TIMER and timer)
         ):
             clock.engine_code = react(engine, is_roi, a, views, records, reason)

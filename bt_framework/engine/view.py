@@ -215,7 +215,7 @@ class Intents:
         row.px, row.qty = order.px, order.leaves_qty
 
     def modify(self, order, px, qty):
-        """Ask for another price and quantity of a working order."""
+        """Ask for another price of a working order, or at its price for less; other quantities are refused."""
         row = self._next()
         row.kind, row.asset, row.side, row.tag = _MODIFY, order.asset, order.side, order.tag
         row.order_id, row.signal_id = order.order_id, order.signal_id

@@ -34,7 +34,7 @@ def act(account, out, row, p):
         out.limit_with(asset, side, row[_PX], row[_QTY], 0, int(row[_TIF]))
     elif action == MARKET:
         out.market(asset, side, row[_QTY], 0)
-    elif action == CANCEL or action == MODIFY:
+    elif action in (CANCEL, MODIFY):
         for index in range(account.order_count()):
             order = account.order(index)
             if order.order_id == int(row[_ORDER_ID]):
