@@ -84,7 +84,7 @@ class RegistrationSpecs:
 
 
 class LifecycleSpecs:
-    """Called on a run's components, in the order store, writers, strategy, console."""
+    """Called on a run's components, in the order writers, strategy, run folder, store, console."""
 
     @hookspec
     def before_run(self, run: RunContext) -> None:

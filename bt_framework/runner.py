@@ -92,33 +92,39 @@ class _Run:
             session.close()
 
     def _listeners(self, strategy: object) -> pluggy.PluginManager:
+        """Who hears of the run, in this order: a run is completed only when every writer has finished."""
         from bt_framework.plugin_manager import run_manager
 
-        store = self._composition.one(Kind.STORE).build()
         writers = [choice.build() for choice in self._composition.many(Kind.WRITER)]
-        return run_manager([store, *writers, strategy, self._console])
+        store = self._composition.one(Kind.STORE).build()
+        return run_manager([*writers, strategy, folder.Keeper(), store, self._console])
 
     def _drive(self, context: RunContext, manager: pluggy.PluginManager, session: Session) -> RunResult:
         """Run the slices; whatever happens, the run folder and the listeners hear how it ended."""
         progress = _Progress(context, self._timings, self._began)
         folder.start(context)
-        error: BaseException | None = None
         try:
-            manager.hook.before_run(run=context)
-            self._simulate(context, manager, session, progress)
-        except BaseException as caught:
-            error = caught
-        if error is None and self._signals.received:
-            error = self._signals.error()
-        summary = progress.summary(_status(error), session.local_ts, error)
-        record = folder.finish(context, summary)
-        if summary.status == Status.FAILED:
-            manager.hook.on_run_error(run=context, summary=summary, error=error)
-        else:
+            stopped: RunStopped | None = None
+            try:
+                manager.hook.before_run(run=context)
+                self._simulate(context, manager, session, progress)
+            except RunStopped as error:
+                stopped = error
+            self._signals.defer()
+            if self._signals.received:
+                stopped = stopped or self._signals.error()
+            summary = progress.summary(
+                Status.STOPPED if stopped else Status.COMPLETED, session.local_ts, stopped
+            )
             manager.hook.after_run(run=context, summary=summary)
-        if error is not None:
-            raise error
-        return RunResult(record)
+        except BaseException as error:
+            self._signals.defer()
+            summary = progress.summary(Status.FAILED, session.local_ts, error)
+            manager.hook.on_run_error(run=context, summary=summary, error=error)
+            raise
+        if stopped:
+            raise stopped
+        return RunResult(folder.RunFolder(context.run_dir).record())
 
     def _simulate(
         self, context: RunContext, manager: pluggy.PluginManager, session: Session, progress: _Progress
@@ -202,9 +208,3 @@ class _Progress:
         run = self._context
         span = max(1, run.end_ts - run.start_ts)
         return round(run.events * min(1.0, max(0.0, (local_ts - run.start_ts) / span)))
-
-
-def _status(error: BaseException | None) -> Status:
-    if error is None:
-        return Status.COMPLETED
-    return Status.STOPPED if isinstance(error, RunStopped) else Status.FAILED

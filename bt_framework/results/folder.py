@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from bt_framework.errors import StorageError
+from bt_framework.hookspecs import hookimpl
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import RunContext, RunSummary
 from bt_framework.results.schemas import columns, schema
@@ -67,6 +68,20 @@ def finish(run: RunContext, summary: RunSummary) -> RunRecord:
     with replacing(folder.path / RECORD_FILE) as file:
         file.write(record.to_json())
     return record
+
+
+class Keeper:
+    """Listener that keeps run.json true: it hears of the end after the writers, and of a failure before them."""
+
+    @hookimpl
+    def after_run(self, run: RunContext, summary: RunSummary) -> None:
+        """Call `finish`."""
+        finish(run, summary)
+
+    @hookimpl(tryfirst=True)
+    def on_run_error(self, run: RunContext, summary: RunSummary, error: BaseException) -> None:
+        """Call `finish`."""
+        finish(run, summary)
 
 
 class RunFolder:

@@ -180,7 +180,7 @@ class RunRecord:
             values["identity"] = Identity(**values["identity"])
             values["process"] = ProcessIdentity(**values["process"])
             for name in ("symbols", "instruments", "rules", "books"):
-                values[name] = tuple(values[name])
+                values[name] = tuple(values.get(name, ()))
             for name in ("metrics", "timings"):
                 values[name] = {k: math.nan if v is None else v for k, v in values[name].items()}
             return cls(run_dir=run_dir, **values)
