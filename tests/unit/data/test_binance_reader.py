@@ -161,6 +161,7 @@ def test_windows_line_ends_and_a_missing_last_one_are_accepted(tmp_path: Path) -
     )
 )
 @example("9007199254740993")
+@example("97257876514.7237606")  # 2**53 or more: dividing would round twice
 @example("0.30000000000000004")
 @settings(deadline=None)
 def test_every_decimal_is_correctly_rounded(number: str) -> None:
