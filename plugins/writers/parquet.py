@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +58,7 @@ class ParquetWriter:
     def __init__(self, config: Parquet) -> None:
         self._config = config
         self._failed = False
+        self._finished: set[str] = set()
         self._flushed_at_ns = 0
         self._rows: dict[str, list[np.ndarray]] = {name: [] for name in TABLES}
         self._parts: dict[str, list[Path]] = {name: [] for name in TABLES}
@@ -83,10 +84,11 @@ class ParquetWriter:
     def after_run(self, run: RunContext, summary: RunSummary) -> None:
         """Write what is left, and join each table's parts."""
         for name in TABLES:
-            self._finish(name, run)
-        parts = run.run_dir / PARTS_FOLDER
-        if parts.exists():
-            parts.rmdir()
+            if name not in self._finished:
+                self._finish(name, run)
+                self._finished.add(name)
+        with suppress(OSError):
+            (run.run_dir / PARTS_FOLDER).rmdir()
 
     @hookimpl
     def on_run_error(self, run: RunContext, summary: RunSummary, error: BaseException) -> None:
@@ -94,27 +96,30 @@ class ParquetWriter:
         if not self._failed:
             self.after_run(run, summary)
 
-    def _write_part(self, name: str, run: RunContext) -> None:
+    def _take(self, name: str, run: RunContext) -> Any:
+        """Return the buffered rows as a table; rows that cannot be told in words are dropped with an error."""
         rows, self._rows[name] = self._rows[name], []
-        if not rows:
+        return to_arrow(name, np.concatenate(rows) if rows else np.empty(0, RECORDS[name]), run)
+
+    def _write_part(self, name: str, run: RunContext) -> None:
+        table = self._take(name, run)
+        if table.num_rows == 0:
             return
         folder = run.run_dir / PARTS_FOLDER
         path = folder / f"{name}-{len(self._parts[name]):05d}.parquet"
         with self._failing(folder):
             folder.mkdir(exist_ok=True)
-            self._write(path, name, [to_arrow(name, np.concatenate(rows), run)])
+            self._write(path, name, [table])
         self._parts[name].append(path)
 
     def _finish(self, name: str, run: RunContext) -> None:
         path = run.run_dir / f"{name}.parquet"
-        parts, rows = self._parts[name], self._rows[name]
-        self._parts[name], self._rows[name] = [], []
+        parts, table = self._parts[name], self._take(name, run)
         with self._failing(path):
-            if len(parts) == 1 and not rows:
+            if len(parts) == 1 and table.num_rows == 0:
                 os.replace(parts[0], path)
                 return
-            left = np.concatenate(rows) if rows else np.empty(0, RECORDS[name])
-            self._write(path, name, _joined(parts, to_arrow(name, left, run)))
+            self._write(path, name, _joined(parts, table))
             for part in parts:
                 part.unlink()
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bt_framework.errors import ConfigError, StorageError
+from bt_framework.errors import ConfigError, RunError, StorageError
 from bt_framework.results.folder import RunFolder
 from bt_framework.results.run import TABLES, SliceBatch, Status
 from bt_framework.results.schemas import schema, to_records
@@ -125,6 +125,32 @@ def test_a_failed_run_keeps_what_it_has_written(tmp_path, make_run, make_summary
     writer.on_slice(run, batch(tables))
     writer.on_run_error(run, make_summary(status=Status.FAILED), RuntimeError("a kernel raised"))
     assert RunFolder(run.run_dir).table("orders").num_rows == len(tables["orders"])
+
+
+@pytest.mark.parametrize("interval", ["0s", NEVER])
+def test_rows_that_mean_nothing_fail_the_run_and_cost_no_others(
+    tmp_path, make_run, make_summary, make_tables, cut, interval
+):
+    run, tables = make_run(tmp_path), make_tables(6)
+    run.run_dir.mkdir(parents=True)
+    tables["fills"]["tag"][-1] = 99
+    writer = build(Parquet(flush_rows=4, flush_interval_ns=interval))
+    writer.before_run(run)
+
+    def write_all():
+        for part in cut(tables, [0.2, 0.5, 0.9]):
+            writer.on_slice(run, batch(part))
+        writer.after_run(run, make_summary())
+
+    with pytest.raises(RunError, match=r"fills\.tag must be one of") as caught:
+        write_all()
+    writer.on_run_error(run, make_summary(status=Status.FAILED), caught.value)
+    fills = to_records(RunFolder(run.run_dir).table("fills"), run)
+    assert 0 < len(fills) < len(tables["fills"])
+    assert fills.tobytes() == tables["fills"][: len(fills)].tobytes()
+    for name in ("signals", "orders"):  # written before the fills in every slice
+        assert RunFolder(run.run_dir).table(name).num_rows == len(tables[name])
+    assert not (run.run_dir / "parts").exists()
 
 
 @pytest.mark.parametrize("interval", ["0s", NEVER])
