@@ -11,7 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from bt_framework.cli.main import report
+from bt_framework.cli._report import report
 from bt_framework.config import compose as composing
 from bt_framework.errors import BtError, RunError, RunStopped
 from bt_framework.plugin_manager import PluginHost, discover

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from bt_framework.cli._report import report
 from bt_framework.errors import BtError, ConfigError
 
 COMMANDS = {
@@ -59,16 +60,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone; nothing more can be written, not even when the interpreter flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-
-
-def report(error: BtError) -> int:
-    """Print `error` for people and return its exit code. ``BT_TRACEBACK=1`` shows where it was raised."""
-    if os.environ.get("BT_TRACEBACK") == "1":
-        import traceback
-
-        traceback.print_exception(error)
-    print(f"bt: error: {error}", file=sys.stderr)
-    return error.exit_code
 
 
 def _dispatch(arguments: list[str]) -> int:
