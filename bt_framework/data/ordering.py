@@ -154,7 +154,7 @@ class _Spool:
             reason = error.strerror or error
             raise StorageError(
                 f"{self._folder}: cannot write the temporary file that rows are ordered in: {reason}."
-                " Free space there, or choose another folder with settings.store_dir."
+                " Free space there, or choose another folder with store_dir."
             ) from error
 
     def chunks(self) -> Iterator[_Rows]:

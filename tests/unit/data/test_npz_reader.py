@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bt_plugins.data.npz import Npz, build
 
 from bt_framework.data.source import FeedReport
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.records import EVENT, EventFlag
+from bt_plugins.data.npz import Npz, build
 
 
 def events(n: int = 100_000, start: int = 0) -> np.ndarray:
