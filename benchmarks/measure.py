@@ -53,9 +53,10 @@ def real_feeds() -> list[Any]:
 
 @dataclass(frozen=True)
 class Child:
-    """A finished process: wall time in s, peak resident memory in bytes, what it printed."""
+    """A finished process: wall and processor time in s, peak resident memory in bytes, what it printed."""
 
     wall_s: float
+    cpu_s: float
     peak_bytes: int
     stdout: str
 
@@ -79,7 +80,7 @@ def run_child(command: Sequence[str], env: Mapping[str, str]) -> Child:
         text = out.read().decode()
     if status != 0:
         raise SystemExit(f"{' '.join(command)} ended with exit code {os.waitstatus_to_exitcode(status)}")
-    return Child(wall_s, usage.ru_maxrss * 1024, text)
+    return Child(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, text)
 
 
 def clean_env(**changes: str) -> dict[str, str]:
