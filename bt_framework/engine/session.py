@@ -11,6 +11,7 @@ import numpy as np
 
 from bt_framework.engine._broker import Fault
 from bt_framework.engine._loop import Outcome
+from bt_framework.engine._mappings import PassedPages
 from bt_framework.engine._native import load_symbols
 from bt_framework.engine._state import LOG_ROWS, LoopArrays, allocate, contracts_of
 from bt_framework.engine.models import ExchangeModel, FeeSchedule, LatencyModel, QueueKind, QueueModel
@@ -119,6 +120,7 @@ class Session:
     ) -> None:
         load_symbols()
         self._markets = tuple(markets)  # keeps the event arrays alive: the engine holds bare pointers
+        self._passed = [PassedPages(events) for market in self._markets for events in market.events]
         self._program = program
         self._records = records.as_tuple()
         self._is_roi = all(m.low_px is not None and m.high_px is not None for m in markets)
@@ -166,6 +168,8 @@ class Session:
             yield self._drain()
             if outcome == Outcome.END_OF_DATA:
                 return
+            for pages in self._passed:
+                pages.release(self.local_ts)
             if took_s < _SLICE_S / 2:
                 wakes = min(2 * wakes, max_wakes)
             elif took_s > 2 * _SLICE_S:
