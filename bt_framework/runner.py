@@ -163,6 +163,7 @@ class _Progress:
 
     def timed(self, slices: Iterator[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
         """Pass slices on and add up the time that they take."""
+        self._loop_began = time.perf_counter()
         while True:
             began = time.perf_counter()
             tables = next(slices, None)
