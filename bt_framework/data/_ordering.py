@@ -32,8 +32,8 @@ def measure_clocks(rows: _Rows, stats: _Rows) -> None:
     min_latency, max_exch, max_local = stats[0], stats[1], stats[2]
     exch_disorder, local_disorder = stats[3], stats[4]
     for i in range(len(rows)):
-        exch_ts = rows[i].exch_ts
-        local_ts = rows[i].local_ts
+        exch_ts = rows[i]["exch_ts"]
+        local_ts = rows[i]["local_ts"]
         min_latency = min(min_latency, local_ts - exch_ts)
         if exch_ts >= max_exch:
             max_exch = exch_ts
@@ -71,10 +71,10 @@ def take_rows(rows: _Rows, shift_ns: int, pool: _Rows, todo: _Rows, n_pool: int,
     """
     for i in range(len(rows)):
         pool[n_pool] = rows[i]
-        pool[n_pool].local_ts += shift_ns
+        pool[n_pool]["local_ts"] += shift_ns
         todo[n_pool] = _BOTH_TODO
-        max_ts[0] = max(max_ts[0], pool[n_pool].exch_ts)
-        max_ts[1] = max(max_ts[1], pool[n_pool].local_ts)
+        max_ts[0] = max(max_ts[0], pool[n_pool]["exch_ts"])
+        max_ts[1] = max(max_ts[1], pool[n_pool]["local_ts"])
         n_pool += 1
     return n_pool
 
@@ -114,18 +114,18 @@ def merge_sides(
         local_row = local_order[i_local] if local_left else -1
         if exch_row == local_row:
             out[n_out] = pool[exch_row]
-            out[n_out].ev |= _EXCH | _LOCAL
+            out[n_out]["ev"] |= _EXCH | _LOCAL
             todo[exch_row] = 0
             i_exch += 1
             i_local += 1
         elif not local_left or (exch_left and _exchange_first(pool[exch_row], pool[local_row])):
             out[n_out] = pool[exch_row]
-            out[n_out].ev |= _EXCH
+            out[n_out]["ev"] |= _EXCH
             todo[exch_row] &= _LOCAL_TODO
             i_exch += 1
         else:
             out[n_out] = pool[local_row]
-            out[n_out].ev |= _LOCAL
+            out[n_out]["ev"] |= _LOCAL
             todo[local_row] &= _EXCH_TODO
             i_local += 1
         n_out += 1
@@ -134,9 +134,9 @@ def merge_sides(
 @kernel
 def _exchange_first(exch: Any, local: Any) -> bool:
     """Whether the next row by exchange time comes before the next by local time."""
-    if exch.exch_ts != local.exch_ts:
-        return bool(exch.exch_ts < local.exch_ts)
-    return bool(exch.local_ts < local.local_ts)
+    if exch["exch_ts"] != local["exch_ts"]:
+        return bool(exch["exch_ts"] < local["exch_ts"])
+    return bool(exch["local_ts"] < local["local_ts"])
 
 
 @cached_kernel

@@ -85,6 +85,7 @@ _EV_BUY, _EV_SELL = 1 << 29, 1 << 28
 _POW10 = 10.0 ** np.arange(23)
 _MAX_EXACT = 1 << 53
 _MAX_NS = np.iinfo(np.int64).max
+_MAX_TENTH = _MAX_NS // 10 - 1
 _PU_KEY = 1  # no letter is
 
 _epoch_ns = kernel(epoch_ns)
@@ -105,6 +106,8 @@ def _uint(text: Any, p: int) -> tuple[int, int]:
     value = 0
     digit = np.int64(text[p]) - 48
     while 0 <= digit <= 9:
+        if value > _MAX_TENTH:
+            return -1, 0
         value = value * 10 + digit
         p += 1
         digit = np.int64(text[p]) - 48
@@ -127,6 +130,8 @@ def _decimal(text: Any, p: int) -> tuple[int, float]:
     mantissa = 0
     digit = np.int64(text[p]) - 48
     while 0 <= digit <= 9:
+        if mantissa > _MAX_EXACT:
+            return -1, 0.0
         mantissa = mantissa * 10 + digit
         p += 1
         digit = np.int64(text[p]) - 48
@@ -137,6 +142,8 @@ def _decimal(text: Any, p: int) -> tuple[int, float]:
         start = p
         digit = np.int64(text[p]) - 48
         while 0 <= digit <= 9:
+            if mantissa > _MAX_EXACT:
+                return -1, 0.0
             mantissa = mantissa * 10 + digit
             p += 1
             digit = np.int64(text[p]) - 48
@@ -202,8 +209,8 @@ def _levels(text: Any, p: int, rows: Any, n_rows: int) -> tuple[int, int]:
             return -1, n_rows
         p += 1
         if n_rows < len(rows):
-            rows[n_rows].px = px
-            rows[n_rows].qty = qty
+            rows[n_rows]["px"] = px
+            rows[n_rows]["qty"] = qty
         n_rows += 1
         if text[p] == 93:
             return p + 1, n_rows
@@ -250,17 +257,17 @@ def _integer_member(text: Any, p: int, key: int, message: Any) -> int:
     """Value of T, E, U or u."""
     p, value = _uint(text, p)
     if key == 84:
-        message.T = value
-        message.has |= _T
+        message["T"] = value
+        message["has"] |= _T
     elif key == 69:
-        message.E = value
-        message.has |= _E
+        message["E"] = value
+        message["has"] |= _E
     elif key == 85:
-        message.U = value
-        message.has |= _U
+        message["U"] = value
+        message["has"] |= _U
     else:
-        message.u = value
-        message.has |= _u
+        message["u"] = value
+        message["has"] |= _u
     return p
 
 
@@ -269,23 +276,23 @@ def _decimal_member(text: Any, p: int, key: int, message: Any) -> int:
     """Value of p, q, b, B, a or A, where it is a quoted decimal."""
     p, value = _decimal(text, p)
     if key == 112:
-        message.px = value
-        message.has |= _P
+        message["px"] = value
+        message["has"] |= _P
     elif key == 113:
-        message.qty = value
-        message.has |= _Q
+        message["qty"] = value
+        message["has"] |= _Q
     elif key == 98:
-        message.bid_px = value
-        message.has |= _BID_PX
+        message["bid_px"] = value
+        message["has"] |= _BID_PX
     elif key == 66:
-        message.bid_qty = value
-        message.has |= _BID_QTY
+        message["bid_qty"] = value
+        message["has"] |= _BID_QTY
     elif key == 97:
-        message.ask_px = value
-        message.has |= _ASK_PX
+        message["ask_px"] = value
+        message["has"] |= _ASK_PX
     else:
-        message.ask_qty = value
-        message.has |= _ASK_QTY
+        message["ask_qty"] = value
+        message["has"] |= _ASK_QTY
     return p
 
 
@@ -293,17 +300,17 @@ def _decimal_member(text: Any, p: int, key: int, message: Any) -> int:
 def _levels_member(text: Any, p: int, key: int, message: Any, rows: Any) -> int:
     """Value of b or a, where it is a list of levels; bids come first in the rows, so also in the text."""
     if key == 98:
-        if message.has & (_BIDS | _ASKS):
+        if message["has"] & (_BIDS | _ASKS):
             return -1
         p, n_rows = _levels(text, p, rows, 0)
-        message.n_bids = n_rows
-        message.has |= _BIDS
+        message["n_bids"] = n_rows
+        message["has"] |= _BIDS
         return p
-    if message.has & _ASKS or not message.has & _BIDS:
+    if message["has"] & _ASKS or not message["has"] & _BIDS:
         return -1
-    p, n_rows = _levels(text, p, rows, message.n_bids)
-    message.n_asks = n_rows - message.n_bids
-    message.has |= _ASKS
+    p, n_rows = _levels(text, p, rows, message["n_bids"])
+    message["n_asks"] = n_rows - message["n_bids"]
+    message["has"] |= _ASKS
     return p
 
 
@@ -320,20 +327,20 @@ def _member(text: Any, p: int, key: int, message: Any, rows: Any, symbol: Any) -
             return _levels_member(text, p, key, message, rows)
         if c == 34:
             return _decimal_member(text, p, key, message)
-        return -1 if message.has & (_BIDS | _ASKS | _BID_PX | _ASK_PX) else _skip_scalar(text, p)
+        return -1 if message["has"] & (_BIDS | _ASKS | _BID_PX | _ASK_PX) else _skip_scalar(text, p)
     if key == 101:  # e
-        message.kind = _event_kind(text, p)
-        return _skip_string(text, p) if message.kind else -1
+        message["kind"] = _event_kind(text, p)
+        return _skip_string(text, p) if message["kind"] else -1
     if key == 115:  # s
         if not _is_word(text, p, symbol):
             return -1
-        message.has |= _S
+        message["has"] |= _S
     elif key == 88:  # X
-        message.market = _is_word(text, p, _MARKET_WORD)
-        message.has |= _X
+        message["market"] = _is_word(text, p, _MARKET_WORD)
+        message["has"] |= _X
     elif key == 109 and (c == 116 or c == 102):  # m
-        message.buyer_is_maker = _is_true(text, p)
-        message.has |= _M
+        message["buyer_is_maker"] = _is_true(text, p)
+        message["has"] |= _M
     return _skip_scalar(text, p)
 
 
@@ -372,8 +379,8 @@ def _walk(text: Any, p: int, message: Any, rows: Any, symbol: Any) -> int:
             return -1
         p = _skip_spaces(text, p + 1)
         if key == _PU_KEY:
-            p, message.pu = _uint(text, p)
-            message.has |= _PU
+            p, message["pu"] = _uint(text, p)
+            message["has"] |= _PU
         elif key:
             p = _member(text, p, key, message, rows, symbol)
         else:
@@ -394,31 +401,31 @@ def _walk(text: Any, p: int, message: Any, rows: Any, symbol: Any) -> int:
 @kernel
 def _set_rows(rows: Any, start: int, stop: int, ev: int, exch_ts: int, local_ts: int) -> None:
     for i in range(start, stop):
-        rows[i].ev = np.uint64(ev)
-        rows[i].exch_ts = exch_ts
-        rows[i].local_ts = local_ts
+        rows[i]["ev"] = np.uint64(ev)
+        rows[i]["exch_ts"] = exch_ts
+        rows[i]["local_ts"] = local_ts
 
 
 @kernel
 def _depth_rows(message: Any, state: Any, rows: Any) -> int:
     """Rows of a depth diff; -1 if it lacks a key."""
     needed = _U | _u | _BIDS | _ASKS
-    if message.has & needed != needed or not message.has & (_T | _E):
+    if message["has"] & needed != needed or not message["has"] & (_T | _E):
         return -1
-    n_bids, n_rows = message.n_bids, message.n_bids + message.n_asks
+    n_bids, n_rows = message["n_bids"], message["n_bids"] + message["n_asks"]
     if n_rows > len(rows):
         return n_rows
-    exch_ts = _epoch_ns(message.T if message.has & _T else message.E)
+    exch_ts = _epoch_ns(message["T"] if message["has"] & _T else message["E"])
     if exch_ts < 0:
         return -1
-    state.market = 1 if message.has & _PU else 2
-    _follow(state, message.U, message.u, message.pu if message.has & _PU else -1)
-    if state.bbo:
-        state.depth_messages += 1
+    state["market"] = 1 if message["has"] & _PU else 2
+    _follow(state, message["U"], message["u"], message["pu"] if message["has"] & _PU else -1)
+    if state["bbo"]:
+        state["depth_messages"] += 1
         return 0
-    state.last_exch_ts = exch_ts
-    _set_rows(rows, 0, n_bids, _EV_DEPTH | _EV_BUY, exch_ts, message.local_ts)
-    _set_rows(rows, n_bids, n_rows, _EV_DEPTH | _EV_SELL, exch_ts, message.local_ts)
+    state["last_exch_ts"] = exch_ts
+    _set_rows(rows, 0, n_bids, _EV_DEPTH | _EV_BUY, exch_ts, message["local_ts"])
+    _set_rows(rows, n_bids, n_rows, _EV_DEPTH | _EV_SELL, exch_ts, message["local_ts"])
     return n_rows
 
 
@@ -426,28 +433,28 @@ def _depth_rows(message: Any, state: Any, rows: Any) -> int:
 def _trade_rows(message: Any, state: Any, rows: Any) -> int:
     """Row of a trade; none if it is of the unused stream or no MARKET trade; -1 if it lacks a key."""
     needed = _T | _P | _Q | _M
-    if message.has & needed != needed:
+    if message["has"] & needed != needed:
         return -1
-    exch_ts = _epoch_ns(message.T)
+    exch_ts = _epoch_ns(message["T"])
     if exch_ts < 0:
         return -1
     if len(rows) < 1:
         return 1
-    if state.trade_stream == 0:
-        state.trade_stream = message.kind
-    if state.market == 0 and message.kind == 2:
-        state.market = 1 if message.has & _X else 2
-    if state.trade_stream != message.kind:
-        state.other_trades += 1
+    if state["trade_stream"] == 0:
+        state["trade_stream"] = message["kind"]
+    if state["market"] == 0 and message["kind"] == 2:
+        state["market"] = 1 if message["has"] & _X else 2
+    if state["trade_stream"] != message["kind"]:
+        state["other_trades"] += 1
         return 0
-    if not message.market:
-        state.not_market += 1
+    if not message["market"]:
+        state["not_market"] += 1
         return 0
-    state.last_exch_ts = exch_ts
-    ev = _EV_TRADE | (_EV_SELL if message.buyer_is_maker else _EV_BUY)
-    _set_rows(rows, 0, 1, ev, exch_ts, message.local_ts)
-    rows[0].px = message.px
-    rows[0].qty = message.qty
+    state["last_exch_ts"] = exch_ts
+    ev = _EV_TRADE | (_EV_SELL if message["buyer_is_maker"] else _EV_BUY)
+    _set_rows(rows, 0, 1, ev, exch_ts, message["local_ts"])
+    rows[0]["px"] = message["px"]
+    rows[0]["qty"] = message["qty"]
     return 1
 
 
@@ -458,29 +465,31 @@ def _book_ticker_rows(message: Any, state: Any, rows: Any) -> int:
     A side without quantity has no price, and no rows.
     """
     needed = _BID_PX | _BID_QTY | _ASK_PX | _ASK_QTY
-    if message.has & needed != needed:
+    if message["has"] & needed != needed:
         return -1
-    if not state.bbo:
-        state.book_tickers += 1
+    if not state["bbo"]:
+        state["book_tickers"] += 1
         return 0
-    if not message.has & _T:
+    if not message["has"] & _T:
         return -1
     if len(rows) < 4:
         return 4
-    exch_ts = _epoch_ns(message.T)
+    exch_ts = _epoch_ns(message["T"])
     if exch_ts < 0:
         return -1
-    state.last_exch_ts = exch_ts
+    state["last_exch_ts"] = exch_ts
     n_rows = 0
     for side in range(2):
-        px, qty = (message.bid_px, message.bid_qty) if side == 0 else (message.ask_px, message.ask_qty)
+        px, qty = (
+            (message["bid_px"], message["bid_qty"]) if side == 0 else (message["ask_px"], message["ask_qty"])
+        )
         if qty > 0.0:
             flag = _EV_BUY if side == 0 else _EV_SELL
-            _set_rows(rows, n_rows, n_rows + 1, _EV_CLEAR | flag, exch_ts, message.local_ts)
-            _set_rows(rows, n_rows + 1, n_rows + 2, _EV_DEPTH | flag, exch_ts, message.local_ts)
-            rows[n_rows].px = rows[n_rows + 1].px = px
-            rows[n_rows].qty = 0.0
-            rows[n_rows + 1].qty = qty
+            _set_rows(rows, n_rows, n_rows + 1, _EV_CLEAR | flag, exch_ts, message["local_ts"])
+            _set_rows(rows, n_rows + 1, n_rows + 2, _EV_DEPTH | flag, exch_ts, message["local_ts"])
+            rows[n_rows]["px"] = rows[n_rows + 1]["px"] = px
+            rows[n_rows]["qty"] = 0.0
+            rows[n_rows + 1]["qty"] = qty
             n_rows += 2
     return n_rows
 
@@ -488,14 +497,14 @@ def _book_ticker_rows(message: Any, state: Any, rows: Any) -> int:
 @kernel
 def _message_rows(message: Any, state: Any, rows: Any) -> int:
     """Rows of a message that was walked: how many, more than fit if they do not fit, -1 if not understood."""
-    if not message.has & _S:
+    if not message["has"] & _S:
         return -1
-    if message.kind == 1:
+    if message["kind"] == 1:
         return _depth_rows(message, state, rows)
-    if message.kind == 2 or message.kind == 3:
+    if message["kind"] == 2 or message["kind"] == 3:
         return _trade_rows(message, state, rows)
     # Spot's book ticker does not say what it is.
-    if message.kind == 4 or message.has & _u:
+    if message["kind"] == 4 or message["has"] & _u:
         return _book_ticker_rows(message, state, rows)
     return -1
 
@@ -507,6 +516,8 @@ def _receive_ns(text: Any, p: int) -> tuple[int, int]:
     value = 0
     digit = np.int64(text[p]) - 48
     while 0 <= digit <= 9:
+        if value > _MAX_TENTH:
+            return -1, 0
         value = value * 10 + digit
         p += 1
         digit = np.int64(text[p]) - 48
@@ -544,27 +555,27 @@ def scan(text: Any, end: int, symbol: Any, rows: Any, state_array: Any) -> int:
     """
     state = state_array[0]
     message = np.zeros(1, _MESSAGE)[0]
-    p = state.pos
+    p = state["pos"]
     while p < end:
         start = p
-        message.has = message.kind = message.n_bids = message.n_asks = 0
-        message.market = 1
-        free = rows[state.n_rows :]
-        p, message.local_ts = _receive_ns(text, p)
+        message["has"] = message["kind"] = message["n_bids"] = message["n_asks"] = 0
+        message["market"] = 1
+        free = rows[state["n_rows"] :]
+        p, message["local_ts"] = _receive_ns(text, p)
         if p >= 0:
             p = _walk(text, p, message, free, symbol)
         if p >= 0 and text[p] == 13:
             p += 1
         n_new = _message_rows(message, state, free) if p >= 0 and text[p] == 10 else -1
         if n_new < 0 or n_new > len(free):
-            state.pos = p = start
+            state["pos"] = p = start
             while text[p] != 10:
                 p += 1
-            state.line_end = p + 1
+            state["line_end"] = p + 1
             return 2 if n_new < 0 else 1
         p += 1
-        state.n_rows += n_new
-        state.rows_total += n_new
-        state.line += 1
-    state.pos = p
+        state["n_rows"] += n_new
+        state["rows_total"] += n_new
+        state["line"] += 1
+    state["pos"] = p
     return 0

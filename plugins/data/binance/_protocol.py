@@ -42,9 +42,9 @@ def follow(state: Any, first_u: int, last_u: int, prev_u: int) -> None:
 
     Futures: ``pu`` must be the last ``u``. Spot, without ``pu`` (`prev_u` is -1): ``U`` must be that + 1.
     """
-    if state.last_u >= 0:
-        skipped = prev_u - state.last_u if prev_u >= 0 else first_u - state.last_u - 1
+    if state["last_u"] >= 0:
+        skipped = prev_u - state["last_u"] if prev_u >= 0 else first_u - state["last_u"] - 1
         if skipped != 0:
-            state.gaps += 1
-            state.missing_updates += max(skipped, 0)
-    state.last_u = last_u
+            state["gaps"] += 1
+            state["missing_updates"] += max(skipped, 0)
+    state["last_u"] = last_u

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from hftbacktest.data import correct_event_order, correct_local_timestamp, validate_event_order
@@ -93,6 +94,7 @@ def drifting(draw: st.DrawFn) -> list[tuple[int, int]]:
     return times
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="hftbacktest's own functions need the JIT")
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     times=st.one_of(st.lists(few_times, max_size=60), st.lists(jittered, max_size=60), drifting()),
