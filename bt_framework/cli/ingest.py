@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bt_framework.cli._tables import MB, number, print_table, progress_bar, say, utc
+
+if TYPE_CHECKING:
+    from bt_framework.data.store import StoredFeed
 
 _COLUMNS = ("symbol", "events", "from (UTC)", "to (UTC)", "tick", "lot", "grade", "stored", "key")
 
@@ -34,20 +38,7 @@ def ingest(overrides: Sequence[str]) -> None:
         stored = store.load_all(feeds, progress, say)
     wall_s = time.perf_counter() - began
     new = [feed for feed in stored if feed.ingested_at_ns >= began_ns]
-    rows = [
-        [
-            feed.symbol,
-            f"{feed.events:,}",
-            utc(feed.first_local_ts),
-            utc(feed.last_local_ts),
-            number(feed.spec.tick_size),
-            number(feed.spec.lot_size),
-            doctor.grade(feed.findings),
-            "now" if feed in new else "before",
-            feed.key[:12],
-        ]
-        for feed in stored
-    ]
+    rows = [_row(feed, "now" if feed in new else "before") for feed in stored]
     print_table(_COLUMNS, rows, right=("events", "tick", "lot"))
     for feed in stored:
         if doctor.grade(feed.findings) != "ok":
@@ -58,3 +49,19 @@ def ingest(overrides: Sequence[str]) -> None:
         rate = events / wall_s / 1e6
         click.echo(f"{events:,} events, {size / MB:,.1f} MB, in {wall_s:.2f} s ({rate:.2f} M events/s)")
     click.echo(f"store: {store.root}")
+
+
+def _row(feed: StoredFeed, when: str) -> list[str]:
+    from bt_framework.data import doctor
+
+    return [
+        feed.symbol,
+        f"{feed.events:,}",
+        utc(feed.first_local_ts),
+        utc(feed.last_local_ts),
+        number(feed.spec.tick_size),
+        number(feed.spec.lot_size),
+        doctor.grade(feed.findings),
+        when,
+        feed.key[:12],
+    ]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from bt_framework.errors import StorageError
+from bt_framework.errors import DataError, StorageError
 
 _LOCK_NAME = ".in_use"
 _LEAST_AGE_S = 60.0
@@ -21,12 +21,14 @@ _LEAST_AGE_S = 60.0
 
 @contextmanager
 def storage_errors(folder: Path, what: str, inputs: tuple[Path, ...] = ()) -> Iterator[None]:
-    """Turn an OSError into a StorageError about `folder`, unless it is about one of `inputs`."""
+    """Turn an OSError into a StorageError about `folder`, or a DataError if it is about one of `inputs`."""
     try:
         yield
     except OSError as error:
         if error.filename is not None and Path(os.fsdecode(error.filename)) in inputs:
-            raise
+            raise DataError(
+                f"data file {os.fsdecode(error.filename)} cannot be read: {error.strerror}."
+            ) from error
         reason = error.strerror or str(error)
         raise StorageError(
             f"{what} in {folder} failed: {reason}. Free space, make it writable, or choose another folder."

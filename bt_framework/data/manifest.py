@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -128,7 +129,8 @@ class InputHashes:
         except OSError as error:
             raise DataError(f"data file {path} cannot be read: {error.strerror or error}.") from error
         described = InputFile(absolute, stat.st_size, stat.st_mtime_ns, digest)
-        write_json(memo, dataclasses.asdict(described))
+        with contextlib.suppress(OSError):  # a store that can only be read still has the events
+            write_json(memo, dataclasses.asdict(described))
         return described
 
 
@@ -141,8 +143,12 @@ def refuse_changed(files: tuple[InputFile, ...]) -> None:
         Naming the file that has.
     """
     for file in files:
-        stat = Path(file.path).stat()
-        if (stat.st_size, stat.st_mtime_ns) != (file.size, file.mtime_ns):
+        try:
+            stat = Path(file.path).stat()
+            changed = (stat.st_size, stat.st_mtime_ns) != (file.size, file.mtime_ns)
+        except OSError:
+            changed = True
+        if changed:
             raise DataError(
                 f"data file {file.path} changed while it was read. Run again once it is complete."
             )

@@ -15,11 +15,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +29,9 @@ from bt_framework.data.manifest import InputFile, InputHashes, Manifest, Part, f
 from bt_framework.data.source import Feed, FeedReport, Progress
 from bt_framework.errors import DataError, StorageError
 from bt_framework.results.run import Instrument
+
+if TYPE_CHECKING:
+    from bt_framework.data._stream import Examined
 
 GIB = 1 << 30
 _HASH_PREFIX = 12
@@ -130,6 +132,8 @@ class EventStore:
         """Return `load` of each feed, in their order; up to `threads` are ingested at once."""
         if len(feeds) <= 1 or threads <= 1:
             return [self.load(feed, progress, announce) for feed in feeds]
+        from concurrent.futures import ThreadPoolExecutor
+
         shared = _SharedProgress(len(feeds), progress)
         pool = ThreadPoolExecutor(threads)
         try:
@@ -249,7 +253,7 @@ class EventStore:
     def _ingest(
         self, key: str, feed: Feed, inputs: tuple[InputFile, ...], progress: Progress, announce: Announce
     ) -> Manifest:
-        from bt_framework.data._stream import reader_name, safe_name, stream
+        from bt_framework.data._stream import stream
 
         announce(f"ingesting {feed.symbol or ', '.join(path.name for path in feed.files)}")
         with workspace(self.root) as folder:
@@ -259,33 +263,8 @@ class EventStore:
             assert seen.spec is not None
             for notice in seen.spec.notices:
                 announce(notice)
-            archive = Path("archive") / reader_name(feed) / safe_name(seen.symbol)
-            stem = seen.content_hash[:_HASH_PREFIX]
-            parts = tuple(Part(str(archive / f"{date}.{stem}.parquet"), rows) for date, rows in seen.days)
-            stats = seen.doctor.stats
-            low_px, high_px = seen.doctor.touch_px()
-            manifest = Manifest(
-                key=key,
-                reader=reader_name(feed),
-                symbol=seen.symbol,
-                content_hash=seen.content_hash,
-                events=int(stats.rows),
-                first_local_ts=int(stats.first_local_ts),
-                last_local_ts=int(stats.last_local_ts),
-                first_exch_ts=int(stats.first_exch_ts),
-                spec=seen.spec.instrument,
-                tick_source=seen.spec.tick_source,
-                lot_source=seen.spec.lot_source,
-                touch_low_px=low_px,
-                touch_high_px=high_px,
-                has_depth_clear=bool(stats.clears),
-                report=seen.report,
-                findings=tuple(seen.findings),
-                parts=parts,
-                inputs=inputs,
-                ingested_at_ns=time.time_ns(),
-            )
-            for (date, _), part in zip(seen.days, parts, strict=True):
+            manifest = _manifest(key, feed, inputs, seen)
+            for (date, _), part in zip(seen.days, manifest.parts, strict=True):
                 _move(folder / f"{date}.parquet", self.root / part.path)
             _move(folder / "events.npy", self.mapping_path(seen.content_hash))
             manifest.write(self._manifest_path(key))
@@ -358,6 +337,37 @@ class _SharedProgress:
             self._progress(sum(self._done), sum(self._total) if all(self._total) else 0)
 
         return advance
+
+
+def _manifest(key: str, feed: Feed, inputs: tuple[InputFile, ...], seen: Examined) -> Manifest:
+    from bt_framework.data._stream import reader_name, safe_name
+
+    assert seen.spec is not None
+    archive = Path("archive") / reader_name(feed) / safe_name(seen.symbol)
+    stem = seen.content_hash[:_HASH_PREFIX]
+    stats = seen.doctor.stats
+    low_px, high_px = seen.doctor.touch_px()
+    return Manifest(
+        key=key,
+        reader=reader_name(feed),
+        symbol=seen.symbol,
+        content_hash=seen.content_hash,
+        events=int(stats.rows),
+        first_local_ts=int(stats.first_local_ts),
+        last_local_ts=int(stats.last_local_ts),
+        first_exch_ts=int(stats.first_exch_ts),
+        spec=seen.spec.instrument,
+        tick_source=seen.spec.tick_source,
+        lot_source=seen.spec.lot_source,
+        touch_low_px=low_px,
+        touch_high_px=high_px,
+        has_depth_clear=bool(stats.clears),
+        report=seen.report,
+        findings=tuple(seen.findings),
+        parts=tuple(Part(str(archive / f"{date}.{stem}.parquet"), rows) for date, rows in seen.days),
+        inputs=inputs,
+        ingested_at_ns=time.time_ns(),
+    )
 
 
 def _sizes_hold(manifest: Manifest, feed: Feed) -> bool:

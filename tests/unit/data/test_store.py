@@ -292,6 +292,28 @@ def test_refused_events_leave_nothing(store, events):
     ]
 
 
+def test_a_feed_without_events_leaves_nothing(store, events):
+    with pytest.raises(DataError, match="zero events: 0, the source has no events"):
+        store.load(ArrayFeed(events[:0]))
+    assert [files_of(store, folder) for folder in ("manifests", "objects", "tmp")] == [[], [], []]
+
+
+class VanishingFeed(ArrayFeed):
+    """Its file goes away while it is read, and the reader lets the OSError through."""
+
+    def chunks(self, report, progress):
+        yield from super().chunks(report, progress)
+        self.files[0].unlink()
+        self.files[0].read_bytes()
+
+
+def test_a_file_that_vanishes_is_a_data_error(store, events, tmp_path):
+    file = tmp_path / "raw.gz"
+    file.write_bytes(b"one")
+    with pytest.raises(DataError, match=r"data file .*raw.gz cannot be read: No such file"):
+        store.load(VanishingFeed(events, files=(file,)))
+
+
 class BreakingFeed(ArrayFeed):
     """Breaks in the middle, as a truncated file does."""
 
