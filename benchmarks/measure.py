@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,22 @@ def real_feeds() -> list[Any]:
 
 
 @dataclass(frozen=True)
+class Leg:
+    """One instrument's ingested events."""
+
+    path: str
+    tick_size: float
+    lot_size: float
+
+
+def real_legs() -> list[Leg]:
+    """Both streams, ingested by another process: this one stays small, see `run_child`."""
+    command = [sys.executable, __file__]
+    done = subprocess.run(command, env=clean_env(), check=True, stdout=subprocess.PIPE, text=True)
+    return [Leg(**leg) for leg in json.loads(done.stdout)]
+
+
+@dataclass(frozen=True)
 class Child:
     """A finished process: wall and processor time in s, peak resident memory in bytes, what it printed."""
 
@@ -63,6 +82,8 @@ class Child:
 
 def run_child(command: Sequence[str], env: Mapping[str, str]) -> Child:
     """Run `command` to its end.
+
+    Linux counts the size of this process, before the other program is loaded, into the child's peak: keep it small.
 
     Raises
     ------
@@ -87,3 +108,13 @@ def clean_env(**changes: str) -> dict[str, str]:
     """The environment of this process without what would keep children from caching, with `changes`."""
     dropped = ("PYTHONDONTWRITEBYTECODE", "NUMBA_DISABLE_JIT", "NUMBA_CACHE_DIR")
     return {key: value for key, value in os.environ.items() if key not in dropped} | changes
+
+
+def _print_legs() -> None:
+    specs = [(feed.path, feed.spec) for feed in real_feeds()]
+    legs = [Leg(str(path), spec.tick_size, spec.lot_size) for path, spec in specs]
+    print(json.dumps([asdict(leg) for leg in legs]))
+
+
+if __name__ == "__main__":
+    _print_legs()

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from measure import Child, clean_env, median, real_feeds, real_overrides, run_child, work_dir
+from measure import Child, Leg, clean_env, median, real_legs, real_overrides, run_child, work_dir
 
 WARM_GOAL, FIRST_GOAL, MEMORY_GOAL = 0.25, 1.1, 1.3
 SCRIPT = Path(__file__).with_name("by_hand") / "ou_pairs.py"
@@ -40,11 +40,10 @@ class Process:
     peak_mib: float
 
 
-def _by_hand(feeds: list[Any]) -> Child:
-    sizes = ("--tick-size", *(str(f.spec.tick_size) for f in feeds))
-    lots = ("--lot-size", *(str(f.spec.lot_size) for f in feeds))
-    files = (str(feed.path) for feed in feeds)
-    return run_child([sys.executable, str(SCRIPT), *files, *sizes, *lots], clean_env())
+def _by_hand(legs: list[Leg]) -> Child:
+    ticks = ("--tick-size", *(str(leg.tick_size) for leg in legs))
+    lots = ("--lot-size", *(str(leg.lot_size) for leg in legs))
+    return run_child([sys.executable, str(SCRIPT), *(leg.path for leg in legs), *ticks, *lots], clean_env())
 
 
 def _bt(cache_dir: Path) -> Child:
@@ -85,11 +84,11 @@ def _ratio(ours: list[Child], theirs: list[Child], time: str = "wall_s") -> floa
 
 def measure(pairs: int) -> dict[str, Any]:
     """Run all three in turns, `pairs` times, in an order that changes."""
-    feeds = real_feeds()
+    legs = real_legs()
     warm_dir, empty_dir = work_dir() / "cache", work_dir() / "empty-cache"
     _bt(warm_dir)
     kinds = {
-        "by_hand": lambda: _by_hand(feeds),
+        "by_hand": lambda: _by_hand(legs),
         "warm": lambda: _bt(warm_dir),
         "first": lambda: _first(empty_dir),
     }

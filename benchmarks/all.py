@@ -1,0 +1,101 @@
+"""Every speed benchmark, and one table of what they found; benchmarks/README.md says what each protects.
+
+::
+
+    python benchmarks/all.py              # the table, as Markdown
+    python benchmarks/all.py --json FILE  # and everything measured
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from measure import clean_env
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    what: str
+    measured: str
+    goal: str
+    met: bool
+
+
+def _ratio(what: str, value: float, goal: float, *, at_least: bool = False) -> Row:
+    sign = ">=" if at_least else "<="
+    return Row(what, f"{value:.2f}", f"{sign} {goal:g}", value >= goal if at_least else value <= goal)
+
+
+def _loop(found: dict[str, Any]) -> list[Row]:
+    what = "composed loop, events/s, against a hand-written hftbacktest loop"
+    return [_ratio(what, found["ratio"], found["goal"], at_least=True)]
+
+
+def _process(found: dict[str, Any]) -> list[Row]:
+    script = "the hand-written script's"
+    return [
+        _ratio(
+            f"`bt` warm, results written: wall time, of {script}", found["warm_ratio"], found["warm_goal"]
+        ),
+        _ratio(
+            f"`bt` for the very first time: wall time, of {script}", found["first_ratio"], found["first_goal"]
+        ),
+        _ratio(f"`bt` warm: peak memory, of {script}", found["memory_ratio"], found["memory_goal"]),
+    ]
+
+
+def _memory(found: dict[str, Any]) -> list[Row]:
+    rows = []
+    for key, words in (("anonymous", "allocated memory"), ("mapped", "resident pages of events")):
+        growth, goal = found[f"{key}_growth_mib"], found[f"{key}_goal_mib"]
+        what = f"growth of {words} from the first to the last quarter of {found['events'] / 1e6:.0f} M events"
+        rows.append(Row(what, f"{growth:.1f} MiB", f"<= {goal:g} MiB", growth <= goal))
+    return rows
+
+
+BENCHMARKS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
+    "loop": _loop,
+    "process": _process,
+    "memory": _memory,
+}
+
+
+def run(name: str) -> dict[str, Any]:
+    """Run one benchmark in a process of its own and return its JSON."""
+    script = Path(__file__).with_name(f"{name}.py")
+    done = subprocess.run(
+        [sys.executable, str(script)], env=clean_env(), check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown."""
+    lines = ["| what | measured | goal |", "|---|---|---|"]
+    lines += [f"| {row.what} | {row.measured}{'' if row.met else ' (missed)'} | {row.goal} |" for row in rows]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run everything and print the table."""
+    parser = argparse.ArgumentParser(description="Every speed benchmark, and one table.")
+    parser.add_argument("--json", type=Path, help="file for everything measured")
+    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), default=list(BENCHMARKS))
+    args = parser.parse_args()
+    found = {name: run(name) for name in args.only}
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1))
+    print(table([row for name in args.only for row in BENCHMARKS[name](found[name])]))
+
+
+if __name__ == "__main__":
+    main()
