@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from bt_framework.data.source import Progress
 
 MB = 1_000_000
+KEY_DIGITS = 8
+"""Of a feed's key, as tables show it; enough to name it."""
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
-    """Print `rows` of text under `columns`; those named in `right` are aligned to the right."""
+    """Print `rows` of text under `columns`, those in `right` aligned to the right; only the last one may wrap."""
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
@@ -29,7 +31,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Se
 
         table = Table(show_edge=False, pad_edge=False)
         for column in columns:
-            table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+            justify: Literal["left", "right"] = "right" if column in right else "left"
+            table.add_column(column, justify=justify, overflow="fold", no_wrap=column != columns[-1])
         for row in rows:
             table.add_row(*map(Text, row))
         Console().print(table)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bt_framework.cli._tables import MB, megabytes, number, print_table, progress_bar, utc
+from bt_framework.cli._tables import KEY_DIGITS, MB, megabytes, number, print_table, progress_bar, utc
 from bt_framework.errors import BtError, ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _row(store: EventStore, m: Manifest) -> list[str]:
     from bt_framework.data import doctor
 
     return [
-        m.key[:12],
+        m.key[:KEY_DIGITS],
         m.symbol,
         m.reader,
         f"{m.events:,}",
@@ -164,7 +164,7 @@ def _named(name: str, manifests: Sequence[Manifest]) -> list[Manifest]:
     found = [m for m in manifests if m.symbol == name]
     found = found or [m for m in manifests if len(name) >= 4 and m.key.startswith(name)]
     if not found:
-        options = {m.symbol for m in manifests} | {m.key[:12] for m in manifests}
+        options = {m.symbol for m in manifests} | {m.key[:KEY_DIGITS] for m in manifests}
         raise ConfigError(unknown_name("what to remove", name, options))
     return found
 

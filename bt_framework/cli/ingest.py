@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bt_framework.cli._tables import MB, number, print_table, progress_bar, say, utc
+from bt_framework.cli._tables import KEY_DIGITS, MB, number, print_table, progress_bar, say, utc
 
 if TYPE_CHECKING:
     from bt_framework.data.store import StoredFeed
@@ -63,5 +63,5 @@ def _row(feed: StoredFeed, when: str) -> list[str]:
         number(feed.spec.lot_size),
         doctor.grade(feed.findings),
         when,
-        feed.key[:12],
+        feed.key[:KEY_DIGITS],
     ]
