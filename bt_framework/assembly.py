@@ -95,6 +95,12 @@ def load_feeds(parts: Parts, settings: Settings, announce: Announce) -> list[Sto
             f"the strategy trades {wanted or 'any number of'} instruments, the data has {len(feeds)}: {symbols}. "
             "Choose data with as many."
         )
+    for feed in feeds:
+        if feed.report.notes.get("contract") == "inverse":
+            raise DataError(
+                f"{feed.spec.symbol} is an inverse contract, which pays in its base; the ledger books linear "
+                "contracts, so every amount would be wrong. Choose linear contracts."
+            )
     return feeds
 
 

@@ -35,7 +35,8 @@ class FeedReport:
     first_problem : str
         Where the first dropped or broken row was, for people.
     notes : dict
-        Anything else worth keeping, such as the clock correction.
+        Anything else worth keeping, such as the clock correction. ``contract`` = ``"inverse"`` marks contracts that
+        pay in their base; runs refuse them.
     """
 
     symbol: str = ""

@@ -14,7 +14,7 @@ from bt_framework.data.streams import decompressed_blocks, prefetched
 from bt_framework.errors import DataError
 from bt_framework.records import EVENT
 from bt_plugins.data.binance import Binance
-from bt_plugins.data.binance._catalogue import SPOT, futures_market
+from bt_plugins.data.binance._catalogue import COINM, SPOT, futures_market
 from bt_plugins.data.binance._kernels import STATE, ScanStatus, scan
 from bt_plugins.data.binance._messages import Dropped, MalformedLine, WrongSymbol, rows_of
 from bt_plugins.data.binance._protocol import Kind, Market
@@ -83,7 +83,10 @@ class Reader:
 
     def _note_market(self) -> None:
         if self._state.market == Market.FUTURES:
-            self._report.notes["market"] = futures_market(self._symbol)
+            market = futures_market(self._symbol)
+            self._report.notes["market"] = market
+            if market == COINM:
+                self._report.notes["contract"] = "inverse"
         elif self._state.market == Market.SPOT:
             self._report.notes["market"] = SPOT
 
