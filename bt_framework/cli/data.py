@@ -29,8 +29,8 @@ _LS_COLUMNS = (
     "tick",
     "lot",
     "grade",
-    "mapped MB",
-    "archived MB",
+    "mapped",
+    "archived",
 )
 _CHECK_COLUMNS = ("symbol", "severity", "check", "count", "first row", "what it is")
 
@@ -56,7 +56,7 @@ def ls(overrides: Sequence[str], as_json: bool) -> None:
     if not manifests:
         click.echo(f"nothing in {store.root}. Fill it with: bt ingest data=NAME data.files=[FILE]")
         return
-    right = ("events", "tick", "lot", "mapped MB", "archived MB")
+    right = ("events", "tick", "lot", "mapped", "archived")
     print_table(_LS_COLUMNS, [_row(store, m) for m in manifests], right)
     click.echo(f"store: {store.root}")
 
@@ -124,8 +124,8 @@ def _row(store: EventStore, m: Manifest) -> list[str]:
         number(m.spec.tick_size),
         number(m.spec.lot_size),
         doctor.grade(m.findings),
-        megabytes(store.cached_bytes(m)),
-        megabytes(store.archived_bytes(m)),
+        f"{megabytes(store.cached_bytes(m))} MB",
+        f"{megabytes(store.archived_bytes(m))} MB",
     ]
 
 
