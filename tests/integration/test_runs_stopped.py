@@ -129,7 +129,7 @@ def test_a_run_that_is_killed_at_any_moment_leaves_only_what_can_be_read(place: 
             if not (folder / "run.json").exists():
                 continue  # killed between two system calls
             rows = readable(folder)
-            in_loop += 0 < rows["equity"]
+            in_loop += rows["equity"] > 0
             assert RunFolder(folder).record().status in (Status.LOST, Status.COMPLETED)
         code, out, err = place.run("runs", "--json")
         assert code == 0, err
@@ -228,7 +228,7 @@ def test_a_stop_during_ingest_leaves_no_run_and_nothing_half_stored(
     assert process.returncode == code, err
     assert f"bt: error: stopped by {name}." in err
     assert place.runs == []
-    code, out, err = place.run("data", "ls", BT_STORE_DIR=str(store))
+    code, _, err = place.run("data", "ls", BT_STORE_DIR=str(store))
     assert code == 0, err
     left = sum(p.stat().st_size for p in store.rglob("*") if p.is_file() and p.suffix != ".lock")
     assert left < 1 << 16, [str(p) for p in store.rglob("*")]

@@ -1,0 +1,272 @@
+"""Compiled code is found again exactly if nothing that decides it has changed: each run is a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLUGIN = {
+    "wheel_plugin.py": """
+        from dataclasses import dataclass
+        import numpy as np
+        from bt_framework.config.schema import ComponentConfig, Duration, param
+        from bt_framework.engine.rules import RiskRule
+        from bt_framework.engine.strategy import Kernels, Strategy, params_record
+        from bt_framework.hookspecs import hookimpl
+
+        @dataclass
+        class Wheel(ComponentConfig):
+            \"\"\"Logs one number per wake-up.\"\"\"
+            name: str = param("wheel", "registry name")
+            factor: float = param(1.0, "a run-time value")
+
+        class WheelStrategy(Strategy):
+            kernels = Kernels(on_timer="wheel_kernels:on_timer")
+            timer_ns = 100_000_000
+            def __init__(self, config):
+                self.config = config
+            def params(self, instruments):
+                return params_record(self.config)
+            def state(self, instruments):
+                return np.zeros(1, np.dtype([("unused", "i8")])).view(np.recarray)[0]
+
+        @dataclass
+        class Gate(ComponentConfig):
+            \"\"\"Lets everything through.\"\"\"
+            name: str = param("gate", "registry name")
+
+        class GateRule(RiskRule):
+            kernel = "wheel_kernels:allow"
+            def params(self, instruments):
+                return params_record(Gate())
+
+        @hookimpl
+        def register_strategies(register):
+            register(Wheel, WheelStrategy)
+
+        @hookimpl
+        def register_risk_rules(register):
+            register(Gate, lambda config: GateRule())
+
+        @hookimpl
+        def config_search_path():
+            return "pkg://wheel_conf"
+        """,
+    "wheel_conf/__init__.py": "",
+    "wheel_conf/strategy/wheel.yaml": "defaults: [/schema/strategy/wheel@_here_, _self_]",
+    "wheel_conf/risk/gate.yaml": """
+        # @package risk.gate
+        defaults: [/schema/risk/gate@_here_, _self_]
+        """,
+    "wheel_kernels.py": """
+        from bt_framework.jit import kernel
+        from wheel_near import spoke
+
+        @kernel
+        def on_timer(market, account, out, p, s, w):
+            out.signal(1, 1, spoke(p.factor), 0.0, 0.0, 0.0)
+
+        @kernel
+        def allow(market, account, intent, p):
+            return True
+        """,
+    "wheel_near.py": """
+        from bt_framework.jit import kernel
+        import wheel_far
+
+        @kernel
+        def spoke(factor):
+            return wheel_far.hub(factor) + wheel_far.OFFSET
+        """,
+    "wheel_far.py": """
+        from bt_framework.jit import kernel
+        OFFSET = 100.0
+
+        @kernel
+        def hub(factor):
+            return 7.0 * factor
+        """,
+}
+
+
+@dataclass
+class Bench:
+    """An installed package, a code cache, and `bt` in processes of their own."""
+
+    site: Path
+    cache: Path
+    store: Path
+    work: Path
+
+    def start(self, *arguments: str, patch: str = "", **environment: str) -> subprocess.Popen[str]:
+        """Start a run of the package's strategy; `patch` is code that runs before."""
+        code = f"import sys; {patch}\nfrom bt_framework.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+        own = {"PYTHONPATH": str(self.site), "BT_CACHE_DIR": str(self.cache), "BT_STORE_DIR": str(self.store)}
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                code,
+                "+strategy=wheel",
+                "data.duration_ns=1s",
+                "console=json",
+                *arguments,
+            ],
+            cwd=self.work,
+            env=os.environ | own | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str, **options: str) -> tuple[str, float]:
+        """(hit or miss, the number that the kernel logged)."""
+        return self.result(self.start(*arguments, **options))
+
+    def result(self, process: subprocess.Popen[str]) -> tuple[str, float]:
+        """Wait for a run and return the same."""
+        import pyarrow.parquet as pq
+
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        record: dict[str, Any] = json.loads(out.splitlines()[-1])
+        z = pq.read_table(Path(record["run_dir"]) / "signals.parquet")["z"].to_pylist()
+        assert len(set(z)) == 1
+        return record["jit"], z[0]
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Change a file of the package."""
+        path = self.site / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """A package that has run once."""
+    import textwrap
+
+    root = tmp_path_factory.mktemp("bench")
+    bench = Bench(root / "site", root / "cache", root / "store", root / "work")
+    info = bench.site / "wheel-1.0.dist-info"
+    for folder in (info, bench.cache, bench.store, bench.work):
+        folder.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: wheel-works\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[bt_framework]\nmain = wheel_plugin\n")
+    for name, source in PLUGIN.items():
+        (bench.site / name).parent.mkdir(parents=True, exist_ok=True)
+        (bench.site / name).write_text(textwrap.dedent(source).lstrip())
+    assert bench.run() == ("miss", 107.0)
+    assert bench.run() == ("hit", 107.0)
+    return bench
+
+
+def test_an_edit_two_imports_away_from_the_kernel_changes_the_next_run(warm: Bench) -> None:
+    warm.edit("wheel_far.py", "7.0 * factor", "8.0 * factor")
+    assert warm.run() == ("miss", 108.0)
+    warm.edit("wheel_far.py", "OFFSET = 100.0", "OFFSET = 200.0")
+    assert warm.run() == ("miss", 208.0)
+    warm.edit("wheel_far.py", "OFFSET = 200.0", "OFFSET = 100.0")
+    warm.edit("wheel_far.py", "8.0 * factor", "7.0 * factor")
+    assert warm.run() == ("hit", 107.0)
+
+
+def test_touching_a_file_without_a_change_hits_the_cache(warm: Bench) -> None:
+    for name in PLUGIN:
+        (warm.site / name).touch()
+    assert warm.run() == ("hit", 107.0)
+
+
+def test_a_changed_value_of_a_parameter_hits_the_cache_and_is_seen(warm: Bench) -> None:
+    assert warm.run("strategy.factor=2") == ("hit", 114.0)
+
+
+@pytest.mark.slow
+def test_other_rules_or_another_order_of_them_are_other_loops(warm: Bench) -> None:
+    loops = warm.cache / "jit/loops"
+    before = len(list(loops.glob("*.py")))
+    assert warm.run("risk=[gate,max_position]")[0] == "miss"
+    assert warm.run("risk=[max_position,gate]")[0] == "miss"
+    assert warm.run("risk=[gate,max_position]")[0] == "hit"
+    assert len(list(loops.glob("*.py"))) == before + 2
+
+
+@pytest.mark.slow
+def test_other_versions_do_not_find_the_code(warm: Bench) -> None:
+    newer = (
+        "import importlib.metadata as m; v = m.version; m.version = lambda n: '9.9' if n == 'numba' else v(n)"
+    )
+    assert warm.run(patch=newer) == ("miss", 107.0)
+    assert warm.run(patch=newer) == ("hit", 107.0)
+    assert warm.run() == ("hit", 107.0)
+
+
+@pytest.mark.slow
+def test_bounds_checks_are_other_code(warm: Bench) -> None:
+    assert warm.run(NUMBA_BOUNDSCHECK="1") == ("miss", 107.0)
+    assert warm.run() == ("hit", 107.0)
+
+
+@pytest.mark.slow
+def test_two_processes_that_compile_at_once_are_both_right(warm: Bench, tmp_path: Path) -> None:
+    fresh = Bench(warm.site, tmp_path / "cache", warm.store, warm.work)
+    both = [fresh.start() for _ in range(2)]
+    assert [fresh.result(p)[1] for p in both] == [107.0, 107.0]
+    assert fresh.run() == ("hit", 107.0)
+
+
+@pytest.mark.parametrize("suffix", ["nbc", "nbi"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage"])
+def test_damaged_code_is_compiled_again(warm: Bench, suffix: str, damage: str) -> None:
+    damaged = list(warm.cache.glob(f"jit/*/*run_slice*.{suffix}"))
+    assert damaged
+    for path in damaged:
+        content = path.read_bytes()
+        cut = {"truncated": content[: len(content) // 2], "empty": b"", "garbage": b"x" * len(content)}
+        path.write_bytes(cut[damage])
+    assert warm.run()[1] == 107.0
+    assert warm.run() == ("hit", 107.0)
+
+
+@pytest.mark.slow
+def test_a_source_that_is_edited_after_it_was_imported_is_not_kept_for_others(
+    warm: Bench, tmp_path: Path
+) -> None:
+    """The process goes on with what it has imported; nobody else may take its code for that of the new file."""
+    fresh = Bench(warm.site, tmp_path / "cache", warm.store, warm.work)
+    far = fresh.site / "wheel_far.py"
+    edit = (
+        "import bt_framework.jit, wheel_kernels, time; time.sleep(0.02); from pathlib import Path; "
+        f"p = Path({str(far)!r}); p.write_text(p.read_text().replace('7.0', '9.0'))"
+    )
+    try:
+        assert fresh.run(patch=edit) == ("miss", 107.0)
+        assert fresh.run() == ("miss", 109.0)
+    finally:
+        fresh.edit("wheel_far.py", "9.0", "7.0")
+
+
+def test_a_cache_folder_that_cannot_be_made_is_one_message(warm: Bench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    process = warm.start(BT_CACHE_DIR=str(tmp_path / "file"))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert f"bt: error: the cache folder {tmp_path}/file/jit/loops cannot be written: " in err
+    assert "Set BT_CACHE_DIR." in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_code_that_cannot_be_kept_costs_the_compilation_only(warm: Bench, tmp_path: Path) -> None:
+    fresh = Bench(warm.site, tmp_path / "cache", warm.store, warm.work)
+    no_room = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))"
+    assert fresh.run(patch=no_room) == ("miss", 107.0)
+    assert fresh.run() == ("miss", 107.0)
