@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from measure import clean_env
+from measure import clean_env, real_files
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,39 @@ def _memory(found: dict[str, Any]) -> list[Row]:
     return rows
 
 
+def _ingest(found: dict[str, Any]) -> list[Row]:
+    rows = [
+        _ratio(
+            f"ingest of the two Binance files, rows/s, against hftbacktest's {name}", value, 3, at_least=True
+        )
+        for name, value in found["ratio_to"].items()
+    ]
+    what = "ingest: peak memory with ten times the input, of that with one"
+    return [*rows, _ratio(what, found["peak_ratio_10x"], 1.1)]
+
+
+def _synthetic(found: dict[str, Any]) -> list[Row]:
+    speed = found["generate_events_per_s"]
+    return [
+        Row("synthetic pair: events generated per second", f"{speed / 1e6:.1f} M", ">= 1 M", speed >= 1e6)
+    ]
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "loop": _loop,
     "process": _process,
     "memory": _memory,
+    "ingest": _ingest,
+    "synthetic": _synthetic,
 }
 
 
 def run(name: str) -> dict[str, Any]:
     """Run one benchmark in a process of its own and return its JSON."""
-    script = Path(__file__).with_name(f"{name}.py")
-    done = subprocess.run(
-        [sys.executable, str(script)], env=clean_env(), check=True, stdout=subprocess.PIPE, text=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    files = [str(path) for path in real_files()] if name == "ingest" else []
+    command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *files]
+    done = subprocess.run(command, env=clean_env(), check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout[done.stdout.index("{") :])  # type: ignore[no-any-return]
 
 
 def table(rows: list[Row]) -> str:

@@ -180,14 +180,15 @@ def test_fills_on_the_synthetic_pair_are_those_of_the_plain_script(
     assert_same_fills(by_hand, result, fills, feeds)
 
 
+@pytest.mark.parametrize(("rule", "limit"), [("max_position", 12_000.0), ("max_order_notional", 11_000.0)])
 def test_limits_refuse_the_same_orders_as_in_the_plain_script(
-    by_hand: ModuleType, real_pair: list[str], store_dir: Path, tmp_path: Path
+    by_hand: ModuleType, real_pair: list[str], store_dir: Path, tmp_path: Path, rule: str, limit: float
 ) -> None:
-    limits = ["risk.max_position.limit_notional=12000", "risk.max_order_notional.limit_notional=11000"]
-    result = run_ours(real_pair, store_dir, tmp_path, BUSY, "latency=colo", *limits)
+    override = f"risk.{rule}.limit_notional={limit}"
+    result = run_ours(real_pair, store_dir, tmp_path, BUSY, "latency=colo", override)
     feeds = feeds_of(result, store_dir)
-    strategy = {**BUSY, "max_position_notional": 12_000.0, "max_order_notional": 11_000.0}
-    fills, _ = run_theirs(by_hand, feeds, store_dir, strategy)
+    setting = {"max_position": "max_position_notional"}.get(rule, rule)
+    fills, _ = run_theirs(by_hand, feeds, store_dir, {**BUSY, setting: limit})
     assert result.counts["refusals"] > 10
     assert len(fills) > 20
     assert_same_fills(by_hand, result, fills, feeds)
