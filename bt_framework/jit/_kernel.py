@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from numba import config as numba_config
-from numba import njit
+from numba import njit, types
 from numba.core import compiler
 from numba.core.codegen import JITCodeLibrary
 from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
@@ -62,6 +62,11 @@ class _KernelDispatcher(CPUDispatcher):  # type: ignore[misc]
         self._compiler = _InnerCompiler(
             py_func, outer.targetdescr, outer.targetoptions, outer.locals, outer.pipeline_class
         )
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Type a call; constants are taken as their types, or each would cost a compilation of its own."""
+        args = [types.unliteral(arg) for arg in args]
+        return super().get_call_template(args, {name: types.unliteral(arg) for name, arg in kws.items()})
 
     def add_overload(self, cres: Any) -> None:
         """Keep a compilation, and let callers link it under a key that stands for the missing entry point."""
