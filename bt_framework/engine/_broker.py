@@ -136,15 +136,21 @@ def log_order(a, order, event, exch_ts):
     clock = a.clock[0]
     row = a.orders[clock.orders]
     clock.orders += 1
-    row.local_ts, row.exch_ts, row.order_id, row.signal_id = (
-        clock.now_ts,
-        exch_ts,
-        order.order_id,
-        order.signal_id,
-    )
+    row.local_ts, row.exch_ts = clock.now_ts, exch_ts
+    row.order_id, row.signal_id = order.order_id, order.signal_id
     row.asset, row.event, row.side, row.order_type = order.asset, event, order.side, order.order_type
     row.time_in_force, row.tag, row.px = order.time_in_force, order.tag, order.px
     row.qty, row.leaves_qty = order.qty, order.leaves_qty
+
+
+@kernel
+def submit(engine, is_roi, intent):
+    """Send a new order; returns the engine's code."""
+    asset, order_id, px, qty = intent.asset, intent.order_id, intent.px, intent.qty
+    tif, kind = intent.time_in_force, intent.order_type
+    if intent.side > 0:
+        return _native.submit_buy(engine, is_roi, asset, order_id, px, qty, tif, kind, 0)
+    return _native.submit_sell(engine, is_roi, asset, order_id, px, qty, tif, kind, 0)
 
 
 @kernel
@@ -155,39 +161,14 @@ def send(engine, is_roi, a, intent):
         order = a.open_orders[clock.open_orders]
         clock.open_orders += 1
         order.order_id, order.signal_id, order.asset = intent.order_id, intent.signal_id, intent.asset
-        order.side, order.order_type, order.time_in_force = (
-            intent.side,
-            intent.order_type,
-            intent.time_in_force,
-        )
-        order.tag, order.accepted, order.request, order.sent_ts = intent.tag, 0, _NEW, clock.now_ts
+        order.side, order.tag, order.accepted, order.request = intent.side, intent.tag, 0, _NEW
+        order.order_type, order.time_in_force = intent.order_type, intent.time_in_force
+        order.sent_ts = clock.now_ts
         order.px, order.qty, order.leaves_qty = intent.px, intent.qty, intent.qty
         order.new_px, order.new_qty = 0.0, 0.0
         log_order(a, order, _SUBMITTED, 0)
         recount(a, intent.asset)
-        if intent.side > 0:
-            return _native.submit_buy(
-                engine,
-                is_roi,
-                intent.asset,
-                intent.order_id,
-                intent.px,
-                intent.qty,
-                intent.time_in_force,
-                intent.order_type,
-                0,
-            )
-        return _native.submit_sell(
-            engine,
-            is_roi,
-            intent.asset,
-            intent.order_id,
-            intent.px,
-            intent.qty,
-            intent.time_in_force,
-            intent.order_type,
-            0,
-        )
+        return submit(engine, is_roi, intent)
     order = a.open_orders[find_open(a, intent.order_id)]
     order.request = intent.kind
     if intent.kind == _CANCEL:
@@ -207,12 +188,8 @@ def log_fill(a, order, px, qty, maker, exch_ts):
     realised = book_fill(books, contract, order.side, px, qty, fee)
     row = a.fills[clock.fills]
     clock.fills += 1
-    row.local_ts, row.exch_ts, row.order_id, row.signal_id = (
-        clock.now_ts,
-        exch_ts,
-        order.order_id,
-        order.signal_id,
-    )
+    row.local_ts, row.exch_ts = clock.now_ts, exch_ts
+    row.order_id, row.signal_id = order.order_id, order.signal_id
     row.asset, row.side, row.tag, row.maker = order.asset, order.side, order.tag, maker
     row.px, row.qty, row.fee = px, qty, fee
     row.position_qty, row.realised_pnl = books.position_qty, realised
