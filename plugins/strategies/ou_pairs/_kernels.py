@@ -141,7 +141,8 @@ def work_leg(market, account, out, s, asset, take):
     if working or abs(missing) < 0.5 * lot:
         return
     if take == 0:
-        out.limit(asset, side, touch, abs(missing), s.kind)
+        if touch > 0:  # NaN while a side of the book is missing
+            out.limit(asset, side, touch, abs(missing), s.kind)
     else:
         out.market(asset, side, abs(missing), take)
 

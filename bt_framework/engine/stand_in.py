@@ -1,0 +1,90 @@
+"""A market for tests of kernels: the methods of `MarketView` over an array of quotes, without an engine."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import from_dtype
+
+from bt_framework.engine._state import CLOCK
+from bt_framework.jit import kernel_class
+
+QUOTE = np.dtype(
+    [
+        ("tick_size", "f8"),
+        ("lot_size", "f8"),
+        ("contract_size", "f8"),
+        ("bid_px", "f8"),
+        ("ask_px", "f8"),
+        ("bid_qty", "f8"),
+        ("ask_qty", "f8"),
+    ]
+)
+"""One level a side; NaN for a side that is missing."""
+
+
+@kernel_class([("_clock", from_dtype(CLOCK)[::1]), ("_quotes", from_dtype(QUOTE)[::1])])
+class MarketStandIn:
+    """A market of one level a side, with the methods of `bt_framework.engine.view.MarketView`."""
+
+    def __init__(self, clock, quotes):
+        self._clock = clock
+        self._quotes = quotes
+
+    def count(self):
+        """Number of instruments."""
+        return self._quotes.size
+
+    def now_ts(self):
+        """Simulated local time."""
+        return self._clock[0].now_ts
+
+    def end_ts(self):
+        """When the run ends."""
+        return self._clock[0].end_ts
+
+    def tick_size(self, asset):
+        """Price step."""
+        return self._quotes[asset].tick_size
+
+    def lot_size(self, asset):
+        """Quantity step."""
+        return self._quotes[asset].lot_size
+
+    def contract_size(self, asset):
+        """Base units per contract."""
+        return self._quotes[asset].contract_size
+
+    def best_bid_px(self, asset):
+        """Best bid, or NaN."""
+        return self._quotes[asset].bid_px
+
+    def best_ask_px(self, asset):
+        """Best ask, or NaN."""
+        return self._quotes[asset].ask_px
+
+    def best_bid_qty(self, asset):
+        """Quantity at the best bid, or NaN."""
+        return self._quotes[asset].bid_qty
+
+    def best_ask_qty(self, asset):
+        """Quantity at the best ask, or NaN."""
+        return self._quotes[asset].ask_qty
+
+    def bid_qty_at(self, asset, px):
+        """Quantity bid at `px`."""
+        row = self._quotes[asset]
+        return row.bid_qty if abs(px - row.bid_px) < 0.5 * row.tick_size else 0.0
+
+    def ask_qty_at(self, asset, px):
+        """Quantity offered at `px`."""
+        row = self._quotes[asset]
+        return row.ask_qty if abs(px - row.ask_px) < 0.5 * row.tick_size else 0.0
+
+    def mid_px(self, asset):
+        """Mean of best bid and ask, or NaN."""
+        return (self._quotes[asset].bid_px + self._quotes[asset].ask_px) / 2
+
+    def micro_px(self, asset):
+        """Microprice: best bid and ask weighted by the opposite quantity, or NaN."""
+        row = self._quotes[asset]
+        return (row.bid_px * row.ask_qty + row.ask_px * row.bid_qty) / (row.bid_qty + row.ask_qty)
