@@ -128,6 +128,9 @@ def measure(tiles: int) -> dict[str, Any]:
         source = compose(["+strategy=ou_pairs", *data]).one(Kind.DATA).build()
         EventStore(folder / "store").load_all(source.feeds())
         run = ["+strategy=ou_pairs", "latency=colo", *data, "console=json", "slice_wakes=20000"]
+        run.append(
+            "writer.parquet.flush_interval_ns=100ms"
+        )  # what writing loads once is there from the start
         folders = [f"store_dir={folder / 'store'}", f"runs_dir={folder / 'runs'}"]
         command = [sys.executable, __file__, "--run", *run, *folders]
         env = clean_env(BT_CACHE_DIR=str(work_dir() / "cache"))
