@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -243,8 +244,6 @@ def _sources_hash(program: Program, parts: Parts) -> str:
 
 def _events_between(feeds: Sequence[StoredFeed], start_ts: int, end_ts: int) -> int:
     """Events with local time in the interval, by bisection of the mappings: few pages are read."""
-    import numpy as np
-
     total = 0
     for feed in feeds:
         if start_ts <= feed.first_local_ts and feed.last_local_ts <= end_ts:
@@ -252,7 +251,7 @@ def _events_between(feeds: Sequence[StoredFeed], start_ts: int, end_ts: int) -> 
             continue
         local_ts = feed.open()["local_ts"]
         # Rows for the exchange only are out of local order by moments; for a count that is near enough.
-        total += int(np.searchsorted(local_ts, end_ts, "right") - np.searchsorted(local_ts, start_ts, "left"))
+        total += bisect_right(local_ts, end_ts) - bisect_left(local_ts, start_ts)
     return total
 
 
