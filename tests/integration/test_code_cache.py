@@ -189,7 +189,6 @@ def test_a_changed_value_of_a_parameter_hits_the_cache_and_is_seen(warm: Bench) 
     assert warm.run("strategy.factor=2") == ("hit", 114.0)
 
 
-@pytest.mark.slow
 def test_other_rules_or_another_order_of_them_are_other_loops(warm: Bench) -> None:
     loops = warm.cache / "jit/loops"
     before = len(list(loops.glob("*.py")))
@@ -199,7 +198,6 @@ def test_other_rules_or_another_order_of_them_are_other_loops(warm: Bench) -> No
     assert len(list(loops.glob("*.py"))) == before + 2
 
 
-@pytest.mark.slow
 def test_other_versions_do_not_find_the_code(warm: Bench) -> None:
     newer = (
         "import importlib.metadata as m; v = m.version; m.version = lambda n: '9.9' if n == 'numba' else v(n)"
@@ -209,13 +207,11 @@ def test_other_versions_do_not_find_the_code(warm: Bench) -> None:
     assert warm.run() == ("hit", 107.0)
 
 
-@pytest.mark.slow
 def test_bounds_checks_are_other_code(warm: Bench) -> None:
     assert warm.run(NUMBA_BOUNDSCHECK="1") == ("miss", 107.0)
     assert warm.run() == ("hit", 107.0)
 
 
-@pytest.mark.slow
 def test_two_processes_that_compile_at_once_are_both_right(warm: Bench, tmp_path: Path) -> None:
     fresh = Bench(warm.site, tmp_path / "cache", warm.store, warm.work)
     both = [fresh.start() for _ in range(2)]
@@ -236,7 +232,6 @@ def test_damaged_code_is_compiled_again(warm: Bench, suffix: str, damage: str) -
     assert warm.run() == ("hit", 107.0)
 
 
-@pytest.mark.slow
 def test_a_source_that_is_edited_after_it_was_imported_is_not_kept_for_others(
     warm: Bench, tmp_path: Path
 ) -> None:
@@ -264,7 +259,6 @@ def test_a_cache_folder_that_cannot_be_made_is_one_message(warm: Bench, tmp_path
     assert "Traceback" not in err
 
 
-@pytest.mark.slow
 def test_code_that_cannot_be_kept_costs_the_compilation_only(warm: Bench, tmp_path: Path) -> None:
     fresh = Bench(warm.site, tmp_path / "cache", warm.store, warm.work)
     no_room = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))"

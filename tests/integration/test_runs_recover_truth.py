@@ -87,7 +87,6 @@ def slope_and_error(x: Any, y: Any, lags: int) -> tuple[float, float]:
     return slope, math.sqrt(variance) / float(u @ u)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_theta_sigma_and_hedge_ratio_are_within_their_bounds(store: EventStore, seed: int) -> None:
     config = SyntheticPair(
@@ -111,7 +110,6 @@ def test_theta_sigma_and_hedge_ratio_are_within_their_bounds(store: EventStore, 
     assert abs(filtered.hedge_ratio - config.hedge_ratio) < QUANTILE * error
 
 
-@pytest.mark.slow
 def test_the_wrong_truth_is_outside_of_the_bounds(store: EventStore) -> None:
     config = SyntheticPair(
         seed=1, duration_ns="2h", quotes_per_s=10.0, trades_per_s=0.5, tick_size=[0.01, 0.1], levels=2

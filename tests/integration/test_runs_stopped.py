@@ -110,7 +110,6 @@ def whole_time_s(place: Place) -> float:
     return time.monotonic() - began
 
 
-@pytest.mark.slow
 def test_a_run_that_is_killed_at_any_moment_leaves_only_what_can_be_read(place: Place) -> None:
     whole_s = whole_time_s(place)
     known = len(place.runs)
