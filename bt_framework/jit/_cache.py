@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -36,9 +35,8 @@ def kernel_key(paths: list[Path]) -> str:
 
 def has_machine_code(function: Callable[..., Any]) -> bool:
     """Whether machine code of a `cached_kernel` is on disk, and this process will use it."""
-    folder = getattr(
-        getattr(function, "_cache", None), "cache_path", None
-    )  # None: not cached in this process
+    cache = getattr(function, "_cache", None)
+    folder = getattr(cache, "cache_path", None)  # None where nothing is kept in this process
     return folder is not None and any(Path(folder).glob(f"*{function.__name__}*.nbc"))
 
 
@@ -105,6 +103,6 @@ def cached_kernel(function: F) -> F:
     """
     dispatcher = njit(nogil=True)(function)
     if not numba_config.DISABLE_JIT:
-        with contextlib.suppress(RuntimeError):  # numba: "no locator available", the folder is read-only
+        with suppress(RuntimeError):  # numba: "no locator available", the folder is read-only
             dispatcher._cache = _ContentCache(function)
     return dispatcher  # type: ignore[no-any-return]
