@@ -81,7 +81,7 @@ def _job(host: PluginHost, exit_codes: list[int]) -> Callable[[DictConfig], None
 
     def bt(cfg: DictConfig) -> None:
         job = HydraConfig.get()
-        words = " ".join(str(o).lstrip("+") for o in job.overrides.task)
+        words = " ".join(o.lstrip("+") for o in composing.spoken(list(map(str, job.overrides.task)), host))
         print(f"bt: job {job.job.num}: {words}", file=sys.stderr)
         try:
             composition = composing.composition_of(cfg, host=host)

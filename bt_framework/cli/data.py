@@ -177,6 +177,7 @@ def _feeds(arguments: Sequence[str]) -> Sequence[Feed]:
     DataError
         If a file is missing, or no reader recognises them: what each said.
     """
+    from bt_framework.config._overrides import quoted
     from bt_framework.config.compose import compose
     from bt_framework.data.source import FeedReport
     from bt_framework.registry import Kind
@@ -187,8 +188,8 @@ def _feeds(arguments: Sequence[str]) -> Sequence[Feed]:
         if not Path(file).exists():
             raise DataError(f"{file} does not exist.")
     if overrides:
-        quoted = ",".join("'{}'".format(f.replace("\\", "\\\\").replace("'", "\\'")) for f in files)
-        composition = compose([*overrides, *([f"data.files=[{quoted}]"] if files else [])])
+        quoted_files = ",".join(map(quoted, files))
+        composition = compose([*overrides, *([f"data.files=[{quoted_files}]"] if files else [])])
         chosen: Sequence[Feed] = composition.one(Kind.DATA).build().feeds()
         return chosen
     refusals = []

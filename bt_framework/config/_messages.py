@@ -15,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
+from bt_framework.config._secrets import without_passwords
 from bt_framework.config._sources import LIST_GROUPS, Provenance
 from bt_framework.config.schema import ComponentConfig, field_infos, type_names
 from bt_framework.errors import BtError, ConfigError, PluginError
@@ -80,6 +81,7 @@ def _field_names(config_class: type) -> list[str]:
 
 def with_place(text: str, path: str, config_class: Any, provenance: Provenance) -> str:
     """Complete a component's message ``KEY must be ..., was ....`` with its group and its origin."""
+    text = without_passwords(text)
     key = re.split(r"[\s\[]", text, maxsplit=1)[0]
     known = key.partition(".")[0] in _field_names(config_class)
     full = f"{path}.{key}" if known and path else key if known else path
@@ -112,7 +114,7 @@ def in_our_words(host: PluginHost, provenance: Provenance) -> Iterator[None]:
     except MissingConfigException as error:
         raise _missing_option(error, host) from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
-        raise ConfigError(_translated(error, host, provenance)) from error
+        raise ConfigError(without_passwords(_translated(error, host, provenance))) from error
 
 
 def _missing_option(error: MissingConfigException, host: PluginHost) -> BtError:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, OverrideType
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, OverrideType, QuotedString
 from hydra.errors import HydraException
 from omegaconf import Container, DictConfig, ListConfig
 
 from bt_framework.config._sources import LIST_GROUPS
+from bt_framework.config.settings import Settings
 from bt_framework.errors import ConfigError
 from bt_framework.registry import Kind
 
@@ -28,6 +30,9 @@ _HYDRA_KEYS = (
 )
 _TRUSTED_TARGETS = ("hydra._internal.core_plugins.", "hydra_plugins.")
 _LOGGING_KEYS = {"version", "root", "disable_existing_loggers"}
+# Keys made from text, and resolvers whose name is made from text, are seen by Hydra and not by the checks here.
+_MAKES_KEYS = re.compile(r"\$\{\s*oc\s*\.\s*(create|decode)\b|\$\{[^:{}$]*\$\{.*:", re.DOTALL)
+_SETTINGS = frozenset(f.name for f in dataclasses.fields(Settings))
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -36,8 +41,8 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     Raises
     ------
     ConfigError
-        If one cannot be read, sets a key that starts with an underscore, or one of Hydra's that is
-        no job knob.
+        If one cannot be read, sets a key that starts with an underscore or makes keys from text, sets one of
+        Hydra's that is no job knob, or looks for an option outside of the folders of options.
     """
     parser = OverridesParser.create()
     parsed = []
@@ -51,6 +56,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         if not override.key_or_group.strip():
             raise ConfigError(f"cannot read the override {text!r}: it has no key. Write KEY=VALUE.")
         _refuse_code(override, text)
+        _refuse_paths(override, text)
         _check_group(override, text)
         parsed.append(override)
     return parsed
@@ -68,10 +74,31 @@ def _refuse_code(override: Override, text: str) -> None:
                 f"the override {text!r} sets {name}: keys that start with an underscore are refused, because "
                 "a configuration must not import code. Choose components by name, GROUP=NAME."
             )
+    if any(_MAKES_KEYS.search(value) for value in _texts_in(override._value)):
+        raise ConfigError(
+            f"the override {text!r} is refused: it makes keys from text, which a configuration must not. "
+            "Write the value itself."
+        )
     is_hydra = re.match(r"hydra([./]|$)", key)
     if is_hydra and not any(key == k or key.startswith(k + ".") for k in _HYDRA_KEYS):
         raise ConfigError(
             f"the override {text!r} is refused: of Hydra's own keys one may set {', '.join(_HYDRA_KEYS)}."
+        )
+
+
+def _refuse_paths(override: Override, text: str) -> None:
+    """Refuse options outside of the folders of options, and packages as folders: looking there imports them."""
+    key, values = override.key_or_group, list(_texts_in(override._value))
+    if key == "hydra.searchpath" and any("pkg:" in value for value in values):
+        raise ConfigError(
+            f"the override {text!r} is refused: a configuration must not import code. Give a folder, or install "
+            "a package that brings its own options."
+        )
+    is_group = "." not in key and key not in _SETTINGS
+    if is_group and any(".." in re.split(r"[/\\]", value) for value in values):
+        raise ConfigError(
+            f"the override {text!r} is refused: an option lies in the folders of options. Give your own with "
+            "--config-dir."
         )
 
 
@@ -105,6 +132,28 @@ def _keys_in(value: Any) -> Iterator[str]:
             yield from _keys_in(item)
     elif isinstance(value, ChoiceSweep):
         yield from _keys_in(value.list)
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, QuotedString):
+        yield value.text
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts_in(item)
+    elif isinstance(value, ChoiceSweep):
+        yield from _texts_in(value.list)
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a quoted value of an override, taken literally."""
+    text = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+    # Within quotes a backslash means something only in front of a quote, the last one included.
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
 
 
 def is_hydra(override: Override) -> bool:
@@ -159,10 +208,15 @@ def refuse_code_in(cfg: DictConfig) -> None:
     Raises
     ------
     ConfigError
-        If a key starts with an underscore, Hydra would build a class of nobody's launcher or sweeper, or
-        call back or log through one.
+        If a key starts with an underscore or is made from text, Hydra would build a class of nobody's
+        launcher or sweeper, or call back or log through one.
     """
     for path, value in _leaves(cfg):
+        if isinstance(value, str) and _MAKES_KEYS.search(value):
+            raise ConfigError(
+                f"{path} is refused: it makes keys from text, which a configuration must not, was {value!r}. "
+                "Write the value itself."
+            )
         name = path.rpartition(".")[2]
         if not name.startswith("_"):
             continue
@@ -191,6 +245,8 @@ def _leaves(cfg: Container, prefix: str = "") -> Iterable[tuple[str, Any]]:
         items = enumerate(cfg._iter_ex(resolve=False))
     for key, value in items:
         path = f"{prefix}{key}"
+        if isinstance(value, Container) and value._is_interpolation():
+            value = value._value()  # the text, as of any other interpolation
         yield path, value
-        if isinstance(value, Container) and not value._is_none() and not value._is_interpolation():
+        if isinstance(value, Container) and not value._is_none():
             yield from _leaves(value, path + ".")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
+
+from bt_framework.registry import Component
 
 _URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]*):[^\s/@]+@")
 HIDDEN = "***"
@@ -22,6 +25,30 @@ def without_secrets(config: Any) -> dict[str, Any]:
     }
 
 
+def without_passwords(text: str) -> str:
+    """Return `text` with the passwords of URLs hidden."""
+    return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+
+
+def overrides_without_secrets(overrides: Iterable[str], components: Sequence[Component]) -> list[str]:
+    """Return `overrides` with the values of secret keys and passwords in URLs hidden, for messages."""
+    secret = {
+        (str(c.kind), f.name)
+        for c in components
+        for f in dataclasses.fields(c.config_class)
+        if f.metadata.get("secret")
+    }
+    groups = {group for group, _ in secret}
+    shown = []
+    for text in overrides:
+        key, _, value = text.partition("=")
+        parts = key.lstrip("+~").split(".")
+        whole_group = parts[0] in groups and value.startswith("{")
+        hide = whole_group or (parts[0], parts[-1]) in secret
+        shown.append(f"{key}={HIDDEN}" if hide else without_passwords(text))
+    return shown
+
+
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return without_secrets(value)
@@ -34,5 +61,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, str):
-        return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", value)
+        return without_passwords(value)
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -19,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bt_framework.config import _messages, _overrides
-from bt_framework.config._secrets import without_secrets
+from bt_framework.config._secrets import overrides_without_secrets, without_secrets
 from bt_framework.config._sources import LIST_GROUPS, Provenance
 from bt_framework.config.schema import BaseConfig, ComponentConfig
 from bt_framework.config.settings import Root, Settings
@@ -140,7 +141,12 @@ def in_our_words(
 ) -> AbstractContextManager[None]:
     """Turn Hydra's errors while it composes `overrides` into a ConfigError."""
     paths = [f"pkg://{CONFIG_MODULE}", *search_paths(host, config_dirs)]
-    return _messages.in_our_words(host, Provenance(overrides, {}, paths))
+    return _messages.in_our_words(host, Provenance(spoken(overrides, host), {}, paths))
+
+
+def spoken(overrides: Sequence[str], host: PluginHost) -> list[str]:
+    """Return `overrides` as messages may show them: without the values of secret keys."""
+    return overrides_without_secrets(overrides, host.registry.components())
 
 
 def refuse_code(overrides: Sequence[str], host: PluginHost, config_dirs: Sequence[str] = ()) -> None:
@@ -176,8 +182,7 @@ def hydra_overrides(overrides: Sequence[str], host: PluginHost, config_dirs: Seq
         else:
             lines.append(_overrides.forced(override))
     if paths:
-        quoted = ",".join("'" + str(p).replace("\\", "\\\\").replace("'", "\\'") + "'" for p in paths)
-        lines.append(f"hydra.searchpath=[{quoted}]")
+        lines.append(f"hydra.searchpath=[{','.join(_overrides.quoted(str(p)) for p in paths)}]")
     return lines
 
 
@@ -216,6 +221,8 @@ def store_schemas(host: PluginHost) -> None:
 def composition_of(cfg: DictConfig | Mapping[str, Any], *, host: PluginHost | None = None) -> Composition:
     """Validate what Hydra composed, or a composition written as a plain mapping (a run's config.yaml).
 
+    A mapping is taken literally: ``${...}`` in it is text, so it reads nothing from the environment.
+
     Raises
     ------
     ConfigError
@@ -225,19 +232,35 @@ def composition_of(cfg: DictConfig | Mapping[str, Any], *, host: PluginHost | No
     """
     host = host or discover()
     if not isinstance(cfg, DictConfig):
-        cfg = OmegaConf.create(dict(cfg))
-    provenance = _provenance_of(cfg)
+        literal: dict[str, Any] = _literal(cfg)
+        cfg = OmegaConf.create(literal)
+    provenance = _provenance_of(cfg, host)
     _overrides.refuse_code_in(cfg)
     with _messages.in_our_words(host, provenance):
         _refuse_unknown_keys(cfg, Root, "", provenance, also=("hydra",))
         names = [f.name for f in dataclasses.fields(Settings)]
-        given = {name: cfg[name] for name in names if name in cfg}
+        given = _literal({name: _resolved(cfg[name]) for name in names if name in cfg})
         settings = _instance(OmegaConf.merge(OmegaConf.structured(Settings), given), "", provenance)
         choices = {kind: tuple(_choices(cfg, kind, host, provenance)) for kind in Kind}
     return Composition(settings, choices, host)
 
 
-def _provenance_of(cfg: DictConfig) -> Provenance:
+def _resolved(value: Any) -> Any:
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _literal(value: Any) -> Any:
+    """Return plain data that OmegaConf reads as `value`, without looking for interpolations."""
+    if isinstance(value, Mapping):
+        return {key: _literal(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_literal(item) for item in value]
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
+    return value
+
+
+def _provenance_of(cfg: DictConfig, host: PluginHost) -> Provenance:
     """Where the values of `cfg` came from, as Hydra recorded it there, or in a job's globals."""
     hydra = cfg.get("hydra")
     if hydra is None and HydraConfig.initialized():
@@ -248,7 +271,7 @@ def _provenance_of(cfg: DictConfig) -> Provenance:
     overrides = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     assert isinstance(overrides, list)
     paths = [f"{s.schema}://{s.path}" for s in hydra.runtime.config_sources if s.schema in ("pkg", "file")]
-    return Provenance([str(o) for o in overrides], dict(hydra.runtime.choices), paths)
+    return Provenance(spoken([str(o) for o in overrides], host), dict(hydra.runtime.choices), paths)
 
 
 def _choices(cfg: DictConfig, kind: Kind, host: PluginHost, provenance: Provenance) -> Iterator[Choice]:
@@ -276,7 +299,7 @@ def _choice(node: DictConfig, kind: Kind, path: str, host: PluginHost, provenanc
     component = host.component(kind, name)
     _refuse_unknown_keys(node, component.config_class, path, provenance)
     if OmegaConf.get_type(node) is not component.config_class:
-        plain = _nested(path, OmegaConf.to_container(node, resolve=True))
+        plain = _nested(path, _literal(_resolved(node)))
         merged = OmegaConf.merge(_nested(path, OmegaConf.structured(component.config_class)), plain)
         node = OmegaConf.select(merged, path)
     return Choice(component, _instance(node, path, provenance))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
+from bt_framework.errors import ConfigError
 from bt_framework.units import parse_duration_ns
 
 Duration: TypeAlias = int | str
@@ -34,10 +35,13 @@ class BaseConfig:
     """
 
     def __post_init__(self) -> None:
-        """Turn durations into nanoseconds."""
+        """Turn durations into nanoseconds, and refuse whole numbers that no column or kernel can hold."""
         for f in dataclasses.fields(self):
             if f.type in (Duration, "Duration"):
                 setattr(self, f.name, parse_duration_ns(getattr(self, f.name), f.name))
+            value = getattr(self, f.name)
+            if isinstance(value, int) and abs(value) >= 2**63:
+                raise ConfigError(f"{f.name} must fit into 64 bits, was {value}.")
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Refuse changes after `freeze`."""

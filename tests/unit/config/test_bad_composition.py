@@ -234,10 +234,45 @@ def test_keys_of_a_strategy_that_was_not_chosen_ask_for_one(host: PluginHost) ->
         "hydra/job_logging=default",
         "hydra={callbacks:{}}",
         "hydra.output_subdir=x",
+        "hydra.searchpath=[pkg://antigravity]",
+        '++hydra.sweeper.x="${oc.create:{_target_: os.system}}"',
+        '++hydra.launcher.x="${oc.decode:${oc.env:HOME}}"',
+        '++hydra.launcher.x="${oc.${latency.name}:x}"',
+        "hydra.launcher={x:['${oc.create:{a: 1}}']}",
+        "note=x,'${oc.create:{a: 1}}'",
     ],
 )
 def test_no_override_makes_hydra_import_code(host: PluginHost, override: str) -> None:
     assert "refused" in message_of(host, override)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["latency=../secret/colo", "risk=[max_position,../x]", "+experiment=a/../../x", "hydra/launcher=../x"],
+)
+def test_no_option_is_looked_for_outside_of_the_folders_of_options(host: PluginHost, override: str) -> None:
+    assert "is refused: an option lies in the folders of options." in message_of(host, override)
+
+
+def test_an_option_of_a_folder_cannot_make_keys_from_text(host: PluginHost, tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - /strategy: ou_pairs\nhydra:\n  sweeper:\n"
+        "    params: ${oc.create:{_target_:os.system}}\n"
+    )
+    assert "hydra.sweeper.params is refused" in message_of(host, "experiment=mine", config_dir=tmp_path)
+
+
+@pytest.mark.parametrize("key", ["seed", "latency.entry_ns", "slice_wakes"])
+def test_numbers_that_no_column_can_hold_are_refused(host: PluginHost, key: str) -> None:
+    message = message_of(host, RUN, f"{key}={2**63}")
+    assert message == f"{key} must fit into 64 bits, was {2**63} (override {key}={2**63})."
+
+
+def test_a_password_is_in_no_message(host: PluginHost) -> None:
+    message = message_of(host, RUN, "seed=postgres://me:hunter2@host/db")
+    assert "me:***@host" in message
+    assert "hunter2" not in message
 
 
 class TestOptionsOfTheUser:

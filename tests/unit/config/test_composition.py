@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bt_framework.config._secrets import without_secrets
+from bt_framework.config._secrets import overrides_without_secrets, without_secrets
 from bt_framework.config._sources import LIST_GROUPS
 from bt_framework.config.compose import Composition, compose, composition_of
 from bt_framework.config.schema import ComponentConfig, Duration, field_infos, param
 from bt_framework.config.settings import Settings
 from bt_framework.errors import ConfigError
 from bt_framework.plugin_manager import PluginHost, discover
-from bt_framework.registry import Kind
+from bt_framework.registry import Component, Kind
 
 RUN = ["+strategy=ou_pairs"]
 
@@ -92,6 +92,13 @@ def test_interpolations_are_resolved(host: PluginHost, monkeypatch: pytest.Monke
     monkeypatch.setenv("DESK", "delta one")
     composition = compose([*RUN, "note='${oc.env:DESK} ${latency.name}'"], host=host)
     assert composition.settings.note == "delta one same_region"
+
+
+@pytest.mark.parametrize("note", ["${oc.env:HOME}", "a \\${b} ${c}", "${", "\\"])
+def test_a_mapping_is_taken_literally(host: PluginHost, note: str) -> None:
+    config = compose(RUN, host=host).resolved | {"note": note, "tags": [note]}
+    resolved = composition_of(config, host=host).resolved
+    assert (resolved["note"], resolved["tags"]) == (note, [note])
 
 
 def test_the_same_run_written_in_two_ways_resolves_to_the_same(host: PluginHost) -> None:
@@ -206,6 +213,13 @@ def test_secrets_are_not_written_down() -> None:
         "timeout_ns": 2_000_000_000,
     }
     assert without_secrets(Server())["password"] == ""
+
+
+def test_secrets_are_not_shown_in_overrides() -> None:
+    server = Component(Kind.STORE, "server", Server, lambda config: config, "bt-server", "1.0")
+    given = ["store=server", "store.password=hunter2", "++store={password:hunter2}", "note=x://me:hunter2@y"]
+    shown = ["store=server", "store.password=***", "++store=***", "note=x://me:***@y"]
+    assert overrides_without_secrets(given, [server]) == shown
 
 
 def test_times_without_a_zone_are_utc() -> None:
