@@ -15,11 +15,18 @@ from bt_framework.units import NS_PER_S
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     from bt_framework.data.source import Progress
 
 MB = 1_000_000
 KEY_DIGITS = 8
 """Of a feed's key, as tables show it; enough to name it."""
+
+_WIDEST = 10_000
+"""Characters: where nothing has to wrap."""
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()) -> None:
@@ -35,7 +42,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Se
             table.add_column(column, justify=justify, overflow="fold", no_wrap=column != columns[-1])
         for row in rows:
             table.add_row(*map(Text, row))
-        Console().print(table)
+        print_fitting(Console(), table, columns, [list(map(Text, row)) for row in rows])
         return
     everything = [list(columns), *map(list, rows)]
     widths = [max(len(row[i]) for row in everything) for i in range(len(columns))]
@@ -45,6 +52,35 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Se
             for cell, width, column in zip(row, widths, columns, strict=True)
         ]
         click.echo("  ".join(cells).rstrip())
+
+
+def print_fitting(
+    console: Console, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Text]]
+) -> None:
+    """Print `table`, or its `rows` one below the other where the terminal is too narrow for it."""
+    from rich.text import Text
+
+    whole = console.options.update_width(_WIDEST)
+    if console.measure(table, options=whole).minimum <= console.width:
+        console.print(table)
+        return
+    for row in rows:
+        console.print(row[0], style="bold")
+        pairs = [Text.assemble((f"{name} ", "dim"), cell) for name, cell in zip(columns, row, strict=True)]
+        for line in _filled(pairs[1:], console.width - 2):
+            console.print("  ", line, sep="", soft_wrap=True)
+
+
+def _filled(pairs: Sequence[Text], width: int) -> Iterator[Text]:
+    """Yield lines of as many `pairs` as fit into `width`; one that does not fit has a line of its own."""
+    line = pairs[0].copy()
+    for pair in pairs[1:]:
+        if line.cell_len + 2 + pair.cell_len > width:
+            yield line
+            line = pair.copy()
+        else:
+            line.append("  ").append_text(pair)
+    yield line
 
 
 @contextmanager

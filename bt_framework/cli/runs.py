@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bt_framework.cli._tables import print_fitting
 from bt_framework.registry import unknown_name
 from bt_framework.results.run import TABLES, Status
 
@@ -155,12 +156,12 @@ def _print_rich(records: Sequence[RunRecord]) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(_COLUMNS):
-        table.add_column(column, justify="left" if i < _LEFT_ALIGNED else "right", no_wrap=column == "run")
-    for record in records:
-        cells: list[str | Text] = [*_cells(record)]
-        cells[3] = Text(str(record.status), _STYLES[record.status])
+        table.add_column(column, justify="left" if i < _LEFT_ALIGNED else "right", no_wrap=True)
+    rows = [list(map(Text, _cells(record))) for record in records]
+    for record, cells in zip(records, rows, strict=True):
+        cells[3].stylize(_STYLES[record.status])
         table.add_row(*cells)
-    Console(highlight=False).print(table)
+    print_fitting(Console(highlight=False), table, _COLUMNS, rows)
 
 
 def _facts(record: RunRecord) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -75,6 +76,15 @@ def test_runs_lists_the_newest_first(bt):
 def test_runs_filters(bt, options, expected):
     listed = json.loads(bt(*options, "--json")[1])
     assert [run["run_id"] for run in listed] == expected
+
+
+def test_a_narrow_terminal_shows_every_value_whole(bt, monkeypatch):
+    plain = bt()[1].split()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = re.sub(r"\x1b\[[\d;]*m", "", bt()[1])
+    assert set(plain) - {"run"} <= set(shown.split())
+    assert max(map(len, shown.splitlines())) <= 60
 
 
 def test_runs_says_so_when_there_are_none(bt, tmp_path, capsys):
