@@ -16,6 +16,9 @@ from bt_framework.data.specs import KnownSizes, Spec, known_sizes
 from bt_framework.errors import DataError
 from bt_framework.records import EVENT
 
+_LONGEST_SYMBOL = 60
+"""Symbols are folders of the archive, whose names may have 255 bytes."""
+
 
 @dataclass
 class Examined:
@@ -102,11 +105,15 @@ def stored_symbol(feed: Feed, report: FeedReport) -> str:
     Raises
     ------
     DataError
-        If the data are of another symbol than the one asked for.
+        If the data are of another symbol than the one asked for, or the symbol can be no name of anything.
     """
     if feed.symbol and report.symbol and feed.symbol != report.symbol:
         raise DataError(f"symbol must be {feed.symbol}, was {report.symbol} in {_names(feed)}.")
     symbol = feed.symbol or report.symbol or (feed.files[0].name.partition(".")[0] if feed.files else "")
+    if len(symbol) > _LONGEST_SYMBOL or not symbol.isprintable():
+        raise DataError(
+            f"symbol must be at most {_LONGEST_SYMBOL} printable characters, was {symbol[:80]!r} in {_names(feed)}."
+        )
     return symbol or "UNKNOWN"
 
 

@@ -138,7 +138,7 @@ def _write(path: Path, source: str) -> None:
         os.replace(draft, path)
     except OSError as error:
         raise StorageError(
-            f"the cache folder {path.parent} cannot be written: {error}. Set BT_CACHE_DIR."
+            f"the cache folder {path.parent} cannot be written: {error.strerror or error}. Set BT_CACHE_DIR."
         ) from error
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -48,10 +48,17 @@ def start(run: RunContext) -> RunRecord:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _unwritable(folder, error) from error
-    with replacing(folder / CONFIG_FILE) as file:
-        file.write(_to_yaml(run.config))
-    with replacing(folder / RECORD_FILE) as file:
-        file.write(record.to_json())
+    try:
+        with replacing(folder / CONFIG_FILE) as file:
+            file.write(_to_yaml(run.config))
+        with replacing(folder / RECORD_FILE) as file:
+            file.write(record.to_json())
+    except StorageError:
+        # A folder without a record is no run; one that was there before with something in it is left.
+        (folder / CONFIG_FILE).unlink(missing_ok=True)
+        with suppress(OSError):
+            folder.rmdir()
+        raise
     return record
 
 
@@ -127,7 +134,7 @@ class RunFolder:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
-            raise StorageError(f"{path} cannot be read: {error}.") from error
+            raise StorageError(f"{path} cannot be read: {_reason(error)}.") from error
         return dict(content or {})
 
     def files(self, table: str) -> list[Path]:
@@ -181,6 +188,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def _reason(error: Exception) -> object:
+    return getattr(error, "strerror", None) or error
 
 
 def _unwritable(path: Path, error: OSError) -> StorageError:
