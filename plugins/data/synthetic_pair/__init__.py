@@ -14,6 +14,7 @@ default), and it starts from its stationary distribution. Both paths are exact o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from bt_framework.config.schema import ComponentConfig, Duration, param
@@ -32,6 +33,9 @@ _POSITIVE = (
     "trade_notional",
 )
 _NOT_NEGATIVE = ("start_ts", "volatility", "trades_per_s", "latency_ns", "jitter_ns")
+MAX_PER_S = 1e6
+"""Mean rates above one event in a microsecond would never end."""
+_LAST_TS = 9_200_000_000_000_000_000
 
 
 @dataclass
@@ -73,11 +77,16 @@ class SyntheticPair(ComponentConfig):
             if not all(value > 0 for value in getattr(self, key)):
                 raise ConfigError(f"{key} must be > 0 for both legs, was {getattr(self, key)!r}.")
         for key in _POSITIVE:
-            if not getattr(self, key) > 0:
-                raise ConfigError(f"{key} must be > 0, was {getattr(self, key)!r}.")
+            if not 0 < getattr(self, key) < inf:
+                raise ConfigError(f"{key} must be > 0 and finite, was {getattr(self, key)!r}.")
         for key in _NOT_NEGATIVE:
-            if not getattr(self, key) >= 0:
-                raise ConfigError(f"{key} must be >= 0, was {getattr(self, key)!r}.")
+            if not 0 <= getattr(self, key) < inf:
+                raise ConfigError(f"{key} must be >= 0 and finite, was {getattr(self, key)!r}.")
+        for key in ("quotes_per_s", "trades_per_s"):
+            if getattr(self, key) > MAX_PER_S:
+                raise ConfigError(f"{key} must be <= {MAX_PER_S:,.0f}, was {getattr(self, key)!r}.")
+        if self.start_ts + int(self.duration_ns) + int(self.latency_ns) > _LAST_TS:
+            raise ConfigError(f"duration_ns must end before the year 2262, was {self.duration_ns}.")
         if self.spread_ticks < 1:
             raise ConfigError(
                 f"spread_ticks must be >= 1, was {self.spread_ticks}: the book would be locked."

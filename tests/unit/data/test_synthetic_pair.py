@@ -177,17 +177,20 @@ def test_no_trades_and_a_single_level_are_possible():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("theta", 0.0, r"theta must be > 0, was 0.0"),
-        ("sigma", -1.0, r"sigma must be > 0, was -1.0"),
-        ("duration_ns", "0s", r"duration_ns must be > 0, was 0"),
+        ("theta", 0.0, r"theta must be > 0 and finite, was 0.0"),
+        ("sigma", -1.0, r"sigma must be > 0 and finite, was -1.0"),
+        ("duration_ns", "0s", r"duration_ns must be > 0 and finite, was 0"),
         ("duration_ns", "10", r"duration_ns has no unit, was '10'"),
-        ("latency_ns", -5, r"latency_ns must be >= 0, was -5"),
+        ("latency_ns", -5, r"latency_ns must be >= 0 and finite, was -5"),
         ("symbols", ["A"], r"symbols must be a list of two, one per leg, was \['A'\]"),
         ("symbols", ["A", "A"], r"symbols must be two different names, was \['A', 'A'\]"),
         ("tick_size", [0.1, 0.0], r"tick_size must be > 0 for both legs, was \[0.1, 0.0\]"),
         ("spread_ticks", 0, r"spread_ticks must be >= 1, was 0: the book would be locked"),
         ("levels", 0, r"levels must be between 1 and 1000, was 0"),
-        ("trades_per_s", float("nan"), r"trades_per_s must be >= 0, was nan"),
+        ("trades_per_s", float("nan"), r"trades_per_s must be >= 0 and finite, was nan"),
+        ("theta", float("inf"), r"theta must be > 0 and finite, was inf"),
+        ("quotes_per_s", 1e300, r"quotes_per_s must be <= 1,000,000, was 1e\+300"),
+        ("duration_ns", 2**63 - 1, r"duration_ns must end before the year 2262, was 9223372036854775807"),
     ],
 )
 def test_values_out_of_range_are_refused(key, value, message):
