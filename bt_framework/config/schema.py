@@ -14,6 +14,9 @@ from bt_framework.units import parse_duration_ns
 Duration: TypeAlias = int | str
 """Whole nanoseconds, or text with a unit (``250us``); `ComponentConfig` turns it into nanoseconds."""
 
+_LONGEST_NS = 2**60
+"""Times are int64 ns; a few durations of this size, added to today, still are."""
+
 
 def param(default: Any, doc: str, *, unit: str = "", secret: bool = False) -> Any:
     """Return a dataclass field with its one-line description and unit, as `bt plugins` prints them.
@@ -35,12 +38,15 @@ class BaseConfig:
     """
 
     def __post_init__(self) -> None:
-        """Turn durations into nanoseconds, and refuse whole numbers that no column or kernel can hold."""
+        """Turn durations into nanoseconds, and refuse numbers that no column or clock can hold."""
         for f in dataclasses.fields(self):
-            if f.type in (Duration, "Duration"):
-                setattr(self, f.name, parse_duration_ns(getattr(self, f.name), f.name))
             value = getattr(self, f.name)
-            if isinstance(value, int) and abs(value) >= 2**63:
+            if f.type in (Duration, "Duration"):
+                value = parse_duration_ns(value, f.name)
+                setattr(self, f.name, value)
+                if abs(value) > _LONGEST_NS:
+                    raise ConfigError(f"{f.name} must be at most 36 years, was {value}.")
+            elif isinstance(value, int) and abs(value) >= 2**63:
                 raise ConfigError(f"{f.name} must fit into 64 bits, was {value}.")
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -263,7 +263,13 @@ def test_an_option_of_a_folder_cannot_make_keys_from_text(host: PluginHost, tmp_
     assert "hydra.sweeper.params is refused" in message_of(host, "experiment=mine", config_dir=tmp_path)
 
 
-@pytest.mark.parametrize("key", ["seed", "latency.entry_ns", "slice_wakes"])
+@pytest.mark.parametrize("key", ["latency.entry_ns", "equity_interval_ns", "strategy.sample_ns"])
+def test_durations_that_no_clock_can_hold_are_refused(host: PluginHost, key: str) -> None:
+    message = message_of(host, RUN, f"{key}={2**60 + 1}")
+    assert message == f"{key} must be at most 36 years, was {2**60 + 1} (override {key}={2**60 + 1})."
+
+
+@pytest.mark.parametrize("key", ["seed", "slice_wakes"])
 def test_numbers_that_no_column_can_hold_are_refused(host: PluginHost, key: str) -> None:
     message = message_of(host, RUN, f"{key}={2**63}")
     assert message == f"{key} must fit into 64 bits, was {2**63} (override {key}={2**63})."
