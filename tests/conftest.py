@@ -7,6 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The first example of a test may compile; a gate must not depend on luck.
+settings.register_profile("bt", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("bt")
 
 
 @pytest.fixture(scope="session")
