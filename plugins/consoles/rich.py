@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ class RichConsole(ComponentConfig):
 
 def build(config: RichConsole) -> Console:
     """Return the console that suits stdout."""
-    return TerminalConsole() if sys.stdout.isatty() else PlainLines(int(config.interval_ns))
+    draws = sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    return TerminalConsole() if draws else PlainLines(int(config.interval_ns))
 
 
 class TerminalConsole(Console):

@@ -34,6 +34,12 @@ def play(console, run, summary, walls=(1.0,)):
         console.after_run(run, summary)
 
 
+@pytest.fixture(autouse=True)
+def _able_terminal(monkeypatch):
+    """Tests may run where there is no terminal, or a dumb one."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
 def on_terminal(run, summary, width=80, walls=(1.0, 2.0)):
     screen = io.StringIO()
     terminal = Terminal(file=screen, force_terminal=True, width=width, color_system=None, highlight=False)
@@ -120,6 +126,13 @@ def test_the_bar_is_drawn_at_most_ten_times_a_second(make_run, make_summary):
     walls = [i / 1_000 for i in range(1, 1_001)]
     shown = on_terminal(make_run(), make_summary(), width=110, walls=walls)
     assert 8 <= shown.count("events/s PnL") <= 12
+
+
+def test_rich_falls_back_to_plain_lines_on_a_terminal_that_cannot_draw(monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert isinstance(build(RichConsole()), TerminalConsole)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(build(RichConsole()), PlainLines)
 
 
 def test_rich_falls_back_to_plain_lines_where_stdout_is_no_terminal(capsys):
