@@ -210,6 +210,7 @@ def _refuse_shadowed(folder: Path) -> None:
 def store_schemas(host: PluginHost) -> None:
     """Give Hydra the dataclasses as ``/schema/GROUP/NAME``, which the YAML options include."""
     store = ConfigStore.instance()
+    store.repo.pop("schema", None)  # what an earlier composition knew of, with other packages
     store.store(group="schema", name="settings", node=Root, provider="bt")
     for component in host.registry.components():
         # A dataclass that OmegaConf cannot take stops the runs that choose it, not the others.
