@@ -253,3 +253,16 @@ def test_the_market_maker_quotes_both_sides_around_mid_and_leans_against_its_inv
     mm.on_timer(desk.market, desk.account, desk.out, p, s, np.zeros((1, 1)))
     assert desk.intents[["side", "px"]].tolist() == [(SELL, 1_000.0)]
     assert s.wakes == 2
+
+
+@pytest.mark.parametrize(("growth", "ready"), [(0.8, 1), (1.05, 0)])
+def test_a_spread_that_does_not_revert_allows_no_entries(growth: float, ready: int) -> None:
+    strategy = OuPairsStrategy(OuPairs(window=100, warmup=100, reestimate_every=1))
+    p, s, w = strategy.params(PAIR), strategy.state(PAIR), strategy.work(PAIR)
+    noise = np.random.default_rng(1).normal(0.0, 1e-4, (2, 150))
+    x = y = 0.0
+    for step in range(150):
+        x, y = x + noise[0, step], growth * y + noise[1, step]
+        ou.estimate(y, x, s, w, p)
+    assert s.ready == ready
+    assert (s.fit.status == 0) == bool(ready)

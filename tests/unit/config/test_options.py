@@ -1,0 +1,27 @@
+"""The options that users rely on are there, under these names."""
+
+from __future__ import annotations
+
+import pytest
+
+from bt_framework.plugin_manager import discover
+from bt_framework.registry import Kind
+
+OPTIONS = {
+    Kind.DATA: {"binance", "npz", "synthetic_pair"},
+    Kind.STRATEGY: {"ou_pairs", "market_maker"},
+    Kind.LATENCY: {"colo", "same_region", "retail", "zero"},
+    Kind.QUEUE: {"risk_averse", "log_prob", "power_prob"},
+    Kind.EXCHANGE: {"no_partial_fill"},
+    Kind.FEES: {"binance_usdm_vip0", "flat_per_trade", "zero"},
+    Kind.RISK: {"max_position", "max_order_notional"},
+    Kind.SIZING: {"fixed_qty", "fixed_notional"},
+    Kind.WRITER: {"parquet"},
+    Kind.STORE: {"sqlite"},
+    Kind.CONSOLE: {"rich", "plain", "json"},
+}
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_the_options_of_a_group_keep_their_names(kind: Kind) -> None:
+    assert OPTIONS[kind] <= set(discover().registry.names(kind))
