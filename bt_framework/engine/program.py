@@ -16,7 +16,7 @@ from typing import Any
 
 from bt_framework.engine.strategy import Kernels
 from bt_framework.errors import PluginError, StorageError
-from bt_framework.jit import cache_root, has_machine_code, kernel_key
+from bt_framework.jit import cache_root, has_machine_code
 
 _importing = threading.Lock()
 """Runs in several threads compose the same loop: one of them writes and imports it."""
@@ -32,16 +32,13 @@ class Program:
     ----------
     run_slice : callable
         ``run_slice(engine, is_roi, arrays, records, max_wakes) -> Outcome``, see `bt_framework.engine._template`.
-    key : str
-        Content hash of everything that decides what it compiles to.
     path : Path
         The generated source.
     cached : bool
-        Whether machine code for this key was on disk.
+        Whether its machine code was on disk.
     """
 
     run_slice: Callable[..., int]
-    key: str
     path: Path
     cached: bool
 
@@ -54,10 +51,8 @@ def build_program(kernels: Kernels, rules: Sequence[str], sizing: str) -> Progra
     PluginError
         If a kernel cannot be found.
     """
-    for reference in [k for k in (kernels.on_timer, kernels.on_book, kernels.on_order) if k] + [
-        *rules,
-        sizing,
-    ]:
+    wakes = [k for k in (kernels.on_timer, kernels.on_book, kernels.on_order) if k]
+    for reference in (*wakes, *rules, sizing):
         _check_kernel(reference)
     source = loop_source(kernels, rules, sizing)
     digest = hashlib.sha256(source.encode()).hexdigest()[:32]
@@ -65,7 +60,7 @@ def build_program(kernels: Kernels, rules: Sequence[str], sizing: str) -> Progra
     with _importing:
         _write(path, source)
         module = _import_file(f"bt_loop_{digest}", path)
-    return Program(module.run_slice, kernel_key([path]), path, has_machine_code(module.run_slice))
+    return Program(module.run_slice, path, has_machine_code(module.run_slice))
 
 
 def loop_source(kernels: Kernels, rules: Sequence[str], sizing: str) -> str:
