@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bt_framework.config.schema import ComponentConfig, param
 from bt_framework.results.run import Instrument
 
 Progress = Callable[[int, int], None]
@@ -27,7 +28,9 @@ class FeedReport:
     rows_read : int
         Input lines or records.
     dropped : dict of str to int
-        Rows that became no event, by reason (``"malformed"``, ``"not MARKET trade"``, ...).
+        Rows that became no event, by reason (``"malformed"``, ``"not MARKET trade"``, ...), see `drop`.
+    first_dropped : dict of str to str
+        Where the first row of each reason was, for people (``"line 17 of a.csv"``).
     gaps : int
         Breaks in the venue's sequence numbers.
     missing_updates : int
@@ -42,10 +45,45 @@ class FeedReport:
     symbol: str = ""
     rows_read: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    first_dropped: dict[str, str] = field(default_factory=dict)
     gaps: int = 0
     missing_updates: int = 0
     first_problem: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def drop(self, reason: str, where: str = "", count: int = 1) -> None:
+        """Count `count` rows that became no event, for `reason`; the first `where` of each reason is kept."""
+        if count:
+            self.dropped[reason] = self.dropped.get(reason, 0) + count
+            if where:
+                self.first_dropped.setdefault(reason, where)
+
+
+HEAD_BYTES = 1 << 16
+"""How much of a file, decompressed, `FileConfig.recognise` is shown."""
+
+
+@dataclass
+class FileConfig(ComponentConfig):
+    """Base of the configuration of sources that read files.
+
+    `bt ingest FOLDER` asks every such source of the registry which files are its own.
+    """
+
+    files: list[str] = param([], "files of one or more symbols")
+
+    @classmethod
+    def recognise(cls, path: Path, head: bytes) -> bool:
+        """Whether `path` is a file of this format.
+
+        Parameters
+        ----------
+        path : Path
+            The file; its name may tell, and containers such as zip files may be opened.
+        head : bytes
+            First `HEAD_BYTES` of the content, gzip, xz and zstd already undone.
+        """
+        return False
 
 
 class Feed(ABC):
