@@ -3,7 +3,7 @@
 The book is that of the receiver (rows flagged LOCAL), in ticks, without sizes. Each side is a table of
 `SLOTS` ticks addressed by ``tick % SLOTS``: of two levels further apart than that, the nearer one stays. Two
 touches are kept: `RAW` is the best of all levels, which may be crossed; `ENGINE` is what hftbacktest shows,
-where the latest level wins and the other side's crossed ones are passed over.
+where the latest level wins and the other side's crossed ones are passed over. `COUNT` is the number of levels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ NONE = -(1 << 63)
 
 EXCH, LOCAL, BUY, SELL = 1 << 31, 1 << 30, 1 << 29, 1 << 28
 DEPTH, TRADE, CLEAR, SNAPSHOT, BBO = 1, 2, 3, 4, 5
-ENGINE, RAW = 0, 1
+ADD, CANCEL, MODIFY, FILL = 10, 11, 12, 13
+ENGINE, RAW, COUNT = 0, 1, 2
 BID, ASK = 0, 1
 
 OFF_PER_MILLE = 1
@@ -70,6 +71,9 @@ STATS = np.dtype(
         ("invalid", "i8"),
         ("invalid_first", "i8"),
         ("clears", "i8"),
+        ("level_rows", "i8"),
+        ("order_rows", "i8"),
+        ("deep_batches", "i8"),
         ("batch_ts", "i8"),
         ("batch_index", "i8"),
         ("batches", "i8"),
@@ -171,6 +175,7 @@ def fill_level(best: Any, tags: Any, groups: Any, side: int, tick: Any) -> None:
     held = tags[side, slot]
     if held == NONE:
         groups[side, slot // PER_GROUP] += 1
+        best[COUNT, side] += 1
         tags[side, slot] = tick
     elif held != tick:
         reference = best[ENGINE, side]
@@ -192,6 +197,7 @@ def empty_level(best: Any, tags: Any, groups: Any, side: int, tick: Any) -> None
     if tags[side, slot] == tick:
         tags[side, slot] = NONE
         groups[side, slot // PER_GROUP] -= 1
+        best[COUNT, side] -= 1
     for view in (ENGINE, RAW):
         if best[view, side] == tick:
             best[view, side] = find_level(tags, groups, side, tick + away, away)
@@ -208,6 +214,8 @@ def clear_side(best: Any, tags: Any, groups: Any, side: int, limit: Any) -> None
 @kernel
 def close_batch(s: Any, best: Any, end_ts: int) -> None:
     """All rows of one local time are in: judge the book."""
+    if best[COUNT, BID] > 1 or best[COUNT, ASK] > 1:
+        s.deep_batches += 1
     bid, ask = best[ENGINE, BID], best[ENGINE, ASK]
     if bid != NONE and ask != NONE:
         s.batches += 1
@@ -280,6 +288,7 @@ def replay_row(s: Any, row: Any, ev: Any, best: Any, tags: Any, groups: Any) -> 
     kind = ev & 0xFF
     side = BID if ev & BUY else ASK
     if kind in (DEPTH, SNAPSHOT):
+        s.level_rows += 1
         tick = np.int64(math.floor(row["px"] / s.tick_size + 0.5))
         if row["qty"] > 0.0:
             fill_level(best, tags, groups, side, tick)
@@ -309,7 +318,7 @@ def scan_rows(rows: Any, s: Any, best: Any, tags: Any, groups: Any) -> None:
     ----------
     rows : EVENT array of shape (n_rows,)
     s : record of `STATS`
-    best : int64 array of shape (2, 2), ticks, [ENGINE | RAW, BID | ASK]
+    best : int64 array of shape (3, 2), ticks, [ENGINE | RAW | COUNT, BID | ASK]
     tags : int64 array of shape (2, SLOTS), the tick that each slot holds
     groups : int64 array of shape (2, SLOTS // PER_GROUP), filled slots of each group
     """
@@ -322,6 +331,8 @@ def scan_rows(rows: Any, s: Any, best: Any, tags: Any, groups: Any) -> None:
             s.invalid += 1
             if s.invalid_first == NONE:
                 s.invalid_first = s.rows
+        if ev & 0xFF >= ADD:
+            s.order_rows += 1
         if ev & LOCAL:
             if row["local_ts"] != s.batch_ts:
                 if s.batch_ts != NONE:
@@ -351,6 +362,7 @@ def rescale_book(s: Any, best: Any, tags: Any, groups: Any, ratio: int) -> None:
         levels = tags[side][tags[side] != NONE]
         tags[side, :] = NONE
         groups[side, :] = 0
+        best[COUNT, side] = 0
         for view in range(2):
             if late:
                 best[view, side] = NONE
@@ -361,6 +373,7 @@ def rescale_book(s: Any, best: Any, tags: Any, groups: Any, ratio: int) -> None:
             slot = tick & (SLOTS - 1)
             if tags[side, slot] == NONE:
                 groups[side, slot // PER_GROUP] += 1
+                best[COUNT, side] += 1
             tags[side, slot] = tick
     if s.low_ticks != NONE:
         s.low_ticks *= ratio

@@ -67,7 +67,8 @@ class Doctor:
         for name in _scan.STATS.names or ():
             if name.endswith(("_first", "_ticks", "_ts", "_since")):
                 self._stats[name] = _scan.NONE
-        self._best = np.full((2, 2), _scan.NONE, np.int64)
+        self._best = np.full((3, 2), _scan.NONE, np.int64)
+        self._best[_scan.COUNT] = 0
         self._tags = np.full((2, _scan.SLOTS), _scan.NONE, np.int64)
         self._groups = np.zeros((2, _scan.SLOTS // _scan.PER_GROUP), np.int64)
         self._px_grid: Any = None
@@ -112,6 +113,15 @@ class Doctor:
     def spec(self, symbol: str) -> Spec:
         """Settle the instrument's sizes, see `bt_framework.data.specs.resolve`."""
         return resolve(symbol, self._known, self._px_grid, self._qty_grid, self._max_px)
+
+    def book_level(self) -> str:
+        """``"l3"`` if orders make the book, ``"l1"`` if no side ever had two levels, else ``"l2"``; ``"none"``: no book."""
+        s = self._stats
+        if s.order_rows:
+            return "l3"
+        if not s.level_rows:
+            return "none"
+        return "l2" if s.deep_batches else "l1"
 
     def touch_px(self) -> tuple[float, float]:
         """Lowest best bid and highest best ask, with the trades; NaN where there was neither book nor trade.

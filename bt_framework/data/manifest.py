@@ -16,7 +16,7 @@ from bt_framework.data.source import Feed, FeedReport
 from bt_framework.errors import DataError
 from bt_framework.results.run import Instrument
 
-FORMAT = 1
+FORMAT = 2
 """Part of every key: raise it when the same input would be stored, or judged, in another way."""
 
 
@@ -56,6 +56,7 @@ class Manifest:
     touch_low_px: float
     touch_high_px: float
     has_depth_clear: bool
+    book_level: str
     report: FeedReport
     findings: tuple[Finding, ...]
     parts: tuple[Part, ...]

@@ -54,6 +54,9 @@ class StoredFeed:
         Lowest best bid and highest best ask, quote currency; NaN where there was neither book nor trade.
     has_depth_clear : bool
         Whether any event clears a side of the book.
+    book_level : str
+        ``"l3"`` if orders make the book, ``"l2"`` if price levels do, ``"l1"`` if no side ever had two of them;
+        ``"none"`` without a book.
     """
 
     symbol: str
@@ -67,6 +70,7 @@ class StoredFeed:
     touch_low_px: float
     touch_high_px: float
     has_depth_clear: bool
+    book_level: str
     report: FeedReport
     findings: tuple[Finding, ...]
     key: str
@@ -306,6 +310,7 @@ class EventStore:
             touch_low_px=m.touch_low_px,
             touch_high_px=m.touch_high_px,
             has_depth_clear=m.has_depth_clear,
+            book_level=m.book_level,
             report=m.report,
             findings=m.findings,
             key=m.key,
@@ -362,6 +367,7 @@ def _manifest(key: str, feed: Feed, inputs: tuple[InputFile, ...], seen: Examine
         touch_low_px=low_px,
         touch_high_px=high_px,
         has_depth_clear=bool(stats.clears),
+        book_level=seen.doctor.book_level(),
         report=seen.report,
         findings=tuple(seen.findings),
         parts=tuple(Part(str(archive / f"{date}.{stem}.parquet"), rows) for date, rows in seen.days),

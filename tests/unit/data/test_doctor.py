@@ -204,6 +204,30 @@ def test_a_cleared_side_is_empty():
     assert doctor.stats.clears == 2
 
 
+def book_level(events: np.ndarray) -> str:
+    doctor = Doctor(CONFIGURED)
+    doctor.examine(events)
+    doctor.finish()
+    return doctor.book_level()
+
+
+def test_the_level_of_a_book_is_told_by_its_events():
+    buy, sell = EventFlag.BUY, EventFlag.SELL
+    quotes = [
+        level(0, buy, 100.0, 1),
+        level(0, sell, 101.0, 1),
+        level(1, buy, 100.5, 2),  # two levels only within a batch
+        level(1, buy, 100.0, 0),
+    ]
+    deep = [*quotes, level(2, buy, 99.0, 1)]
+    order = (EventFlag.EXCH | EventFlag.LOCAL | buy | EventKind.ADD_ORDER, 3, 3, 99.0, 1.0, 7, 0, 0.0)
+    trade = (EventFlag.EXCH | EventFlag.LOCAL | buy | EventKind.TRADE, 3, 3, 99.0, 1.0, 0, 0, 0.0)
+    assert book_level(np.array(quotes, EVENT)) == "l1"
+    assert book_level(np.array(deep, EVENT)) == "l2"
+    assert book_level(np.array([order], EVENT)) == "l3"
+    assert book_level(np.array([trade], EVENT)) == "none"
+
+
 def test_gaps_and_malformed_lines_lower_the_grade():
     report = FeedReport(
         gaps=3,
@@ -356,7 +380,8 @@ def reference_touch(rows: list[tuple]) -> list[tuple]:
 def test_the_book_is_that_of_plain_dictionaries(rows):
     from bt_framework.data import _scan
 
-    best = np.full((2, 2), _scan.NONE, np.int64)
+    best = np.full((3, 2), _scan.NONE, np.int64)
+    best[_scan.COUNT] = 0
     tags = np.full((2, _scan.SLOTS), _scan.NONE, np.int64)
     groups = np.zeros((2, _scan.SLOTS // _scan.PER_GROUP), np.int64)
     stats = record(_scan.STATS, tick_size=1.0)
@@ -366,9 +391,9 @@ def test_the_book_is_that_of_plain_dictionaries(rows):
         flag = EventFlag.SELL if side else EventFlag.BUY
         row = np.array([level(0, flag, float(tick + 1), float(filled))], EVENT)
         _scan.scan_rows(row, stats, best, tags, groups)
-        found = [None if t == _scan.NONE else int(t) - 1 for t in best.ravel()]
+        found = [None if t == _scan.NONE else int(t) - 1 for t in best[: _scan.COUNT].ravel()]
         assert tuple(found) == expected
-    assert groups.sum() == (tags != _scan.NONE).sum()
+    assert groups.sum() == (tags != _scan.NONE).sum() == best[_scan.COUNT].sum()
 
 
 @pytest.mark.parametrize("mode", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
