@@ -14,15 +14,19 @@ T = TypeVar("T")
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_XZ_MAGIC = b"\xfd7zX"
 _READ_BYTES = 1 << 16
 _ZSTD_READ_BYTES = 1 << 14
 _MAX_ZSTD_WINDOW_BYTES = 1 << 27
 
+LONGEST_LINE_BYTES = 1 << 24
+"""A longer line is taken for something that is no text."""
+
 
 def decompressed_blocks(path: Path, block_bytes: int = 1 << 18) -> Generator[tuple[bytes, int], None, None]:
-    """Content of a file that is gzip, zstd or plain, told apart by its first bytes and not by its name.
+    """Content of a file that is gzip, zstd, xz or plain, told apart by its first bytes and not by its name.
 
-    Concatenated gzip members and zstd frames are read as one.
+    Concatenated gzip members, zstd frames and xz streams are read as one.
 
     Parameters
     ----------
@@ -51,6 +55,8 @@ def decompressed_blocks(path: Path, block_bytes: int = 1 << 18) -> Generator[tup
                 yield from _gzip_blocks(file, path, block_bytes)
             elif magic == _ZSTD_MAGIC:
                 yield from _zstd_blocks(file, path, block_bytes)
+            elif magic == _XZ_MAGIC:
+                yield from _xz_blocks(file, path, block_bytes)
             else:
                 while block := file.read(block_bytes):
                     yield block, file.tell()
@@ -113,12 +119,47 @@ def _zstd_blocks(file: IO[bytes], path: Path, block_bytes: int) -> Iterator[tupl
         raise DataError(_truncated(path, "zstd", done_bytes))
 
 
+def _xz_blocks(file: IO[bytes], path: Path, block_bytes: int) -> Iterator[tuple[bytes, int]]:
+    import lzma
+
+    done_bytes = 0
+    try:
+        with lzma.open(file) as content:
+            while block := content.read(block_bytes):
+                done_bytes += len(block)
+                yield block, file.tell()
+    except lzma.LZMAError as error:
+        raise DataError(_corrupt(path, "xz", done_bytes, error)) from None
+    except EOFError:
+        raise DataError(_truncated(path, "xz", done_bytes)) from None
+
+
 def _corrupt(path: Path, kind: str, done_bytes: int, error: Exception) -> str:
     return f"{path} is corrupt: its {kind} data break after {done_bytes:,} bytes ({error}). Fetch it again."
 
 
 def _truncated(path: Path, kind: str, done_bytes: int) -> str:
     return f"{path} is truncated: its {kind} data end early, after {done_bytes:,} bytes. Fetch it again."
+
+
+def whole_lines(blocks: Iterator[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    """`blocks` cut at line ends instead: each item ends in a newline, the last one is given one if it has none."""
+    rest = b""
+    file_bytes = 0
+    for block, file_bytes in blocks:
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield rest + block[:end], file_bytes
+            rest = block[end:]
+        else:
+            rest += block
+        if len(rest) > LONGEST_LINE_BYTES:
+            raise DataError(
+                f"a line must be at most {LONGEST_LINE_BYTES:,} bytes, was longer after {file_bytes:,} bytes of"
+                " the file. Check that it is a text file."
+            )
+    if rest:
+        yield rest + b"\n", file_bytes
 
 
 def prefetched(items: Iterator[T], depth: int = 2) -> Generator[T, None, None]:

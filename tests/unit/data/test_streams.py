@@ -1,13 +1,21 @@
-"""The thread that reads ahead hands on what it takes, what is raised, and the order to stop."""
+"""Files are undone and cut into lines; the thread that reads ahead hands on what it takes and what is raised."""
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bt_framework.data.streams import prefetched
+from bt_framework.data import streams
+from bt_framework.data.streams import decompressed_blocks, prefetched, whole_lines
+from bt_framework.errors import DataError
 
 
 def threads_of_prefetch() -> list[threading.Thread]:
@@ -52,3 +60,49 @@ def test_a_consumer_that_stops_early_ends_the_thread_and_closes_the_source(taken
     items.close()
     assert threads_of_prefetch() == []
     assert closed.wait(10)
+
+
+CODECS: dict[str, Callable[[bytes], bytes]] = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "zstd": zstandard.compress,
+    "xz": lzma.compress,
+}
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("block_bytes", [7, 1 << 18])
+def test_content_is_the_same_under_every_codec(tmp_path: Path, codec: str, block_bytes: int) -> None:
+    content = b"".join(b"%d,line\n" % i for i in range(5_000))
+    path = tmp_path / "file"
+    path.write_bytes(CODECS[codec](content[:9_000]) + CODECS[codec](content[9_000:]))
+    blocks = list(decompressed_blocks(path, block_bytes))
+    assert b"".join(block for block, _ in blocks) == content
+    assert max(len(block) for block, _ in blocks) <= block_bytes
+    assert blocks[-1][1] == path.stat().st_size
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd", "xz"])
+def test_a_file_that_ends_early_or_is_broken_is_named(tmp_path: Path, codec: str) -> None:
+    whole = CODECS[codec](bytes(range(256)) * 500)
+    path = tmp_path / "file"
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=f"file is truncated: its {codec} data end early"):
+        list(decompressed_blocks(path))
+    path.write_bytes(whole[:8] + bytes(255 - byte for byte in whole[8:40]) + whole[40:])
+    with pytest.raises(DataError, match=f"file is (corrupt: its {codec} data break|truncated)"):
+        list(decompressed_blocks(path))
+
+
+@given(st.lists(st.binary(max_size=12), max_size=20), st.booleans())
+def test_lines_are_whole_wherever_blocks_end(parts: list[bytes], ends: bool) -> None:
+    content = b"".join(parts) + (b"\n" if ends else b"")
+    items = [item for item, _ in whole_lines(iter([(part, 0) for part in [*parts, b"\n" if ends else b""]]))]
+    assert all(item.endswith(b"\n") for item in items)
+    assert b"".join(items) == content + (b"\n" if content and not content.endswith(b"\n") else b"")
+
+
+def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LONGEST_LINE_BYTES", 10)
+    with pytest.raises(DataError, match="a line must be at most 10 bytes, was longer after 3 bytes"):
+        list(whole_lines(iter([(b"a\n12345", 1), (b"678901", 3)])))
