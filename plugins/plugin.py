@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bt_framework.hookspecs import Register, hookimpl
 from bt_plugins.consoles import json, plain, rich
-from bt_plugins.data import binance, npz, quotes, synthetic_pair
+from bt_plugins.data import binance, npz, quotes, synthetic_pair, tardis
 from bt_plugins.exchange import no_partial_fill
 from bt_plugins.fees import schedules
 from bt_plugins.latency import constant
@@ -23,6 +23,7 @@ def register_data(register: Register) -> None:
     register(npz.Npz, npz.build)
     register(quotes.Quotes, quotes.build)
     register(synthetic_pair.SyntheticPair, synthetic_pair.build)
+    register(tardis.Tardis, tardis.build)
 
 
 @hookimpl
