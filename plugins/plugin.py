@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bt_framework.hookspecs import Register, hookimpl
 from bt_plugins.consoles import json, plain, rich
-from bt_plugins.data import binance, npz, quotes, synthetic_pair, tardis
+from bt_plugins.data import binance, databento, npz, quotes, synthetic_pair, tardis
 from bt_plugins.exchange import no_partial_fill
 from bt_plugins.fees import schedules
 from bt_plugins.latency import constant
@@ -20,6 +20,7 @@ from bt_plugins.writers import parquet
 def register_data(register: Register) -> None:
     """Register data sources."""
     register(binance.Binance, binance.build)
+    register(databento.Databento, databento.build)
     register(npz.Npz, npz.build)
     register(quotes.Quotes, quotes.build)
     register(synthetic_pair.SyntheticPair, synthetic_pair.build)
