@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bt_framework.errors import DataError, RunError
+from bt_framework.errors import ConfigError, DataError, RunError
 from bt_framework.registry import Kind
 from bt_framework.results.identity import code_hash, config_hash, data_hash
 from bt_framework.results.run import Identity, RunContext
@@ -23,11 +23,19 @@ if TYPE_CHECKING:
     from bt_framework.data.source import DataSource
     from bt_framework.data.store import Announce, StoredFeed
     from bt_framework.engine.book import BookChoice
-    from bt_framework.engine.models import ExchangeModel, FeeSchedule, LatencyModel, QueueModel
+    from bt_framework.engine.models import (
+        ContractModel,
+        DepthModel,
+        ExchangeModel,
+        FeeSchedule,
+        LatencyModel,
+        QueueModel,
+    )
     from bt_framework.engine.program import Program
-    from bt_framework.engine.rules import RiskRule, Sizing
+    from bt_framework.engine.rules import RiskRule, Sizing, Slippage
     from bt_framework.engine.session import Session
     from bt_framework.engine.strategy import Strategy
+    from bt_framework.results.run import Instrument
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,9 @@ class Parts:
     queue: QueueModel
     exchange: ExchangeModel
     fees: FeeSchedule
+    slippage: Slippage
+    contract: ContractModel
+    depth: DepthModel
     sizing: Sizing
     rules: tuple[RiskRule, ...]
     packages: tuple[tuple[str, str], ...]
@@ -69,6 +80,9 @@ _SINGLE = (
     Kind.QUEUE,
     Kind.EXCHANGE,
     Kind.FEES,
+    Kind.SLIPPAGE,
+    Kind.CONTRACT,
+    Kind.DEPTH,
     Kind.SIZING,
 )
 
@@ -97,12 +111,60 @@ def load_feeds(parts: Parts, settings: Settings, announce: Announce) -> list[Sto
             "Choose data with as many."
         )
     for feed in feeds:
-        if feed.report.notes.get("contract") == "inverse":
-            raise DataError(
-                f"{feed.spec.symbol} is an inverse contract, which pays in its base; the ledger books linear "
-                "contracts, so every amount would be wrong. Choose linear contracts."
-            )
+        _check_level(feed, parts)
     return feeds
+
+
+def _check_level(feed: StoredFeed, parts: Parts) -> None:
+    """Refuse queue models that read other events than the data has."""
+    has_orders = feed.book_level == "l3"
+    if parts.queue.needs_orders and not has_orders:
+        raise DataError(
+            f"queue={parts.queue.kind} needs events of single orders (L3); {feed.spec.symbol} has "
+            f"{feed.book_level.upper()}. Choose another queue model, or read the data as L3 where the source can."
+        )
+    if has_orders and not parts.queue.needs_orders:
+        raise DataError(
+            f"{feed.spec.symbol} has events of single orders (L3), which queue={parts.queue.kind} does not read. "
+            "Choose queue=l3_fifo, or read the data as L2 (data.book=l2)."
+        )
+    if has_orders and parts.exchange.kind != "no_partial_fill":
+        raise DataError(
+            f"{feed.spec.symbol} has events of single orders (L3), for which there is no exchange="
+            f"{parts.exchange.kind}. Choose exchange=no_partial_fill."
+        )
+
+
+def run_instruments(parts: Parts, feeds: Sequence[StoredFeed]) -> tuple[Instrument, ...]:
+    """Return the instruments as the contract model has them.
+
+    Raises
+    ------
+    ConfigError
+        If a contract size is for another symbol, or some contracts pay in quote and others in base currency.
+    """
+    from bt_framework.engine.models import ContractKind
+    from bt_framework.registry import unknown_name
+
+    model = parts.contract
+    symbols = [feed.spec.symbol for feed in feeds]
+    for symbol in model.sizes:
+        if symbol not in symbols:
+            raise ConfigError(unknown_name("contract.contract_size's symbols", symbol, symbols))
+    instruments = []
+    for feed in feeds:
+        inverse = model.kind == ContractKind.INVERSE or (
+            model.kind == ContractKind.FROM_DATA and feed.report.notes.get("contract") == "inverse"
+        )
+        size = model.sizes.get(feed.spec.symbol, feed.spec.contract_size)
+        instruments.append(replace(feed.spec, inverse=inverse, contract_size=size))
+    if len({i.inverse for i in instruments}) > 1:
+        kinds = ", ".join(f"{i.symbol} {'inverse' if i.inverse else 'linear'}" for i in instruments)
+        raise ConfigError(
+            f"the contracts of a run must all be linear or all be inverse, was {kinds}: their profits are in "
+            "different currencies and cannot be added. Choose instruments of one kind."
+        )
+    return tuple(instruments)
 
 
 def common_interval(feeds: Sequence[StoredFeed], settings: Settings) -> tuple[int, int]:
@@ -142,20 +204,41 @@ def build_program(parts: Parts) -> Program:
     """
     from numba import config as numba_config
 
+    from bt_framework.engine.program import KernelSet
     from bt_framework.engine.program import build_program as build
 
     if numba_config.DISABLE_JIT:
         raise RunError("the engine runs compiled code only: unset NUMBA_DISABLE_JIT to run a backtest.")
-    return build(parts.strategy.kernels, [rule.kernel for rule in parts.rules], parts.sizing.kernel)
+    rules = [rule.kernels for rule in parts.rules]
+    return build(KernelSet(parts.strategy.kernels, rules, parts.sizing.kernel, parts.slippage.kernel))
 
 
-def choose_books(feeds: Sequence[StoredFeed]) -> list[BookChoice]:
-    """Choose the form of order book: one for all instruments, as the engine has it."""
+def choose_books(parts: Parts, feeds: Sequence[StoredFeed]) -> list[BookChoice]:
+    """Choose the form of order book: one for all instruments, as the engine has it.
+
+    Raises
+    ------
+    ConfigError
+        If the form that is asked for is not right for the data, or the exchange model needs a narrower book.
+    """
     from bt_framework.engine.book import choose_book
 
     choices = [
-        choose_book(f.spec, f.touch_low_px, f.touch_high_px, clears_depth=f.has_depth_clear) for f in feeds
+        choose_book(
+            f.spec,
+            f.touch_low_px,
+            f.touch_high_px,
+            clears_depth=f.has_depth_clear,
+            form=parts.depth.form,
+        )
+        for f in feeds
     ]
+    for feed, choice in zip(feeds, choices, strict=True):
+        if parts.exchange.kind == "partial_fill" and choice.range_px is None:
+            raise ConfigError(
+                f"exchange must be no_partial_fill for {feed.spec.symbol}, was partial_fill: what an order pays at "
+                f"each price cannot be followed ({choice.reason})."
+            )
     if any(choice.low_px is None for choice in choices):
         return [replace(choice, low_px=None, high_px=None) for choice in choices]
     return choices
@@ -183,7 +266,7 @@ def describe(
             code_hash=code_hash(_sources_hash(program, parts), parts.packages),
             seed=settings.seed,
         ),
-        instruments=tuple(feed.spec for feed in feeds),
+        instruments=run_instruments(parts, feeds),
         rules=tuple(choice.component.name for choice in composition.many(Kind.RISK)),
         start_ts=start_ts,
         end_ts=end_ts,
@@ -207,11 +290,11 @@ def open_session(
     run: RunContext, parts: Parts, feeds: Sequence[StoredFeed], program: Program, books: Sequence[BookChoice]
 ) -> Session:
     """Return the engine with its data and the kernels' arguments."""
-    from bt_framework.engine.session import Clocking, Market, Records, Session
+    from bt_framework.engine.session import AccountTerms, Clocking, Market, Records, RuleRecords, Session
 
     markets = [
         Market(
-            instrument=feed.spec,
+            instrument=instrument,
             events=[feed.open()],
             latency=parts.latency,
             queue=parts.queue,
@@ -219,25 +302,31 @@ def open_session(
             fees=parts.fees,
             low_px=book.low_px,
             high_px=book.high_px,
+            swept_low_px=book.range_px[0] if book.range_px else 0.0,
+            swept_high_px=book.range_px[1] if book.range_px else 0.0,
         )
-        for feed, book in zip(feeds, books, strict=True)
+        for instrument, feed, book in zip(run.instruments, feeds, books, strict=True)
     ]
     records = Records(
         params=parts.strategy.params(run.instruments),
         state=parts.strategy.state(run.instruments),
         work=parts.strategy.work(run.instruments),
-        rules=tuple(rule.params(run.instruments) for rule in parts.rules),
-        sizing=parts.sizing.params(run.instruments),
+        rules=tuple(
+            RuleRecords(rule.params(run.instruments), rule.state(run.instruments), rule.config)
+            for rule in parts.rules
+        ),
+        sizing=(parts.sizing.params(run.instruments), parts.sizing.state(run.instruments)),
+        slippage=parts.slippage.params(run.instruments),
     )
     clocking = Clocking(run.start_ts, run.end_ts, parts.strategy.timer_ns, run.equity_interval_ns)
-    return Session(markets, program, clocking, records)
+    return Session(markets, program, clocking, records, AccountTerms(run.capital, parts.depth.levels))
 
 
 def _sources_hash(program: Program, parts: Parts) -> str:
     """Hash of the sources of the loop and of the classes that prepare the kernels' arguments."""
     from bt_framework.jit import kernel_key
 
-    classes = [type(part) for part in (parts.strategy, parts.sizing, *parts.rules)]
+    classes = [type(part) for part in (parts.strategy, parts.sizing, parts.slippage, *parts.rules)]
     files = sorted({str(sys.modules[c.__module__].__file__) for c in classes})
     return kernel_key([program.path, *map(Path, files)])
 

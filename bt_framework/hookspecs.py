@@ -59,6 +59,18 @@ class RegistrationSpecs:
         """Register fee models: `bt_framework.engine.models.FeeSchedule`."""
 
     @hookspec
+    def register_slippage_models(self, register: Register) -> None:
+        """Register slippage models: `bt_framework.engine.rules.Slippage`."""
+
+    @hookspec
+    def register_contract_models(self, register: Register) -> None:
+        """Register contract models: `bt_framework.engine.models.ContractModel`."""
+
+    @hookspec
+    def register_depth_models(self, register: Register) -> None:
+        """Register forms of order book: `bt_framework.engine.models.DepthModel`."""
+
+    @hookspec
     def register_risk_rules(self, register: Register) -> None:
         """Register risk rules: `bt_framework.engine.rules.RiskRule`."""
 

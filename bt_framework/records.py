@@ -98,7 +98,10 @@ class OrderEvent(IntEnum):
 
 
 class Tag(IntEnum):
-    """Why a strategy sent an order; the first four are numbered as the `SignalKind` that they follow."""
+    """Why an order was sent; the first four are numbered as the `SignalKind` that they follow.
+
+    RISK orders are the risk engine's own: they flatten.
+    """
 
     NONE = 0
     ENTRY = 1
@@ -107,6 +110,7 @@ class Tag(IntEnum):
     FLATTEN = 4
     CHASE = 5
     QUOTE = 6
+    RISK = 7
 
 
 class SignalKind(IntEnum):
@@ -120,7 +124,7 @@ class SignalKind(IntEnum):
 
 
 class RefusalReason(IntEnum):
-    """Why an intent was not sent. `RULE` refusals name the rule in the row's ``rule``."""
+    """Why an intent was not sent. `RULE` and `HALTED` refusals name the rule in the row's ``rule``."""
 
     RULE = 1
     OFF_TICK = 2
@@ -133,6 +137,25 @@ class RefusalReason(IntEnum):
     UNKNOWN_KIND = 9
     NO_MARKET = 10
     QTY_NOT_MODIFIABLE = 11
+    HALTED = 12
+    UNKNOWN_ASSET = 13
+
+
+class RiskAction(IntEnum):
+    """What happens when a risk rule is breached."""
+
+    REFUSE = 0
+    CANCEL_ALL = 1
+    FLATTEN_AND_HALT = 2
+    HALT_FOR_DAY = 3
+
+
+class RiskEvent(IntEnum):
+    """A row of the risk events."""
+
+    BREACH = 1
+    RESUME = 2
+    FLAT = 3
 
 
 INTENT = np.dtype(
@@ -166,9 +189,14 @@ ORDER = np.dtype(
         ("px", "f8"),
         ("qty", "f8"),
         ("leaves_qty", "f8"),
+        ("queue_ahead_qty", "f8"),
     ]
 )
-"""One step in the life of an order. ``exch_ts`` is 0 where the exchange has not seen it."""
+"""One step in the life of an order. ``exch_ts`` is 0 where the exchange has not seen it.
+
+``queue_ahead_qty`` is, on ACCEPTED and MODIFIED rows of resting orders, what our book shows at the order's price when
+the answer arrives: the estimated queue in front of it. NaN on other rows.
+"""
 
 FILL = np.dtype(
     [
@@ -182,12 +210,16 @@ FILL = np.dtype(
         ("maker", "i8"),
         ("px", "f8"),
         ("qty", "f8"),
+        ("slippage_bps", "f8"),
         ("fee", "f8"),
         ("position_qty", "f8"),
         ("realised_pnl", "f8"),
     ]
 )
-"""An execution. ``position_qty`` is after it; ``realised_pnl`` is what it realised, by average cost, before fees."""
+"""An execution. ``px`` is what was paid: the engine's price, made worse by ``slippage_bps`` of a slippage model.
+
+``position_qty`` is after it; ``realised_pnl`` is what it realised, by average cost, before fees.
+"""
 
 REFUSAL = np.dtype(
     [
@@ -202,9 +234,27 @@ REFUSAL = np.dtype(
         ("rule", "i8"),
         ("px", "f8"),
         ("qty", "f8"),
+        ("value", "f8"),
+        ("limit", "f8"),
     ]
 )
-"""An intent that risk (``rule`` = place in the chain) or the broker (``rule`` = -1) refused."""
+"""An intent that risk (``rule`` = place in the chain) or the broker (``rule`` = -1) refused.
+
+``value`` and ``limit`` are what the rule measured and allows; NaN for the broker.
+"""
+
+RISK_EVENT = np.dtype(
+    [
+        ("local_ts", "i8"),
+        ("rule", "i8"),
+        ("event", "i8"),
+        ("action", "i8"),
+        ("until_ts", "i8"),
+        ("value", "f8"),
+        ("limit", "f8"),
+    ]
+)
+"""A circuit breaker at work: ``rule`` = place in the chain, ``until_ts`` = when trading may resume, 0 if not by time."""
 
 SIGNAL = np.dtype(
     [

@@ -82,7 +82,7 @@ class _Run:
         feeds = assembly.load_feeds(parts, settings, self._console.notice)
         self._timings["ingest_s"] = time.perf_counter() - began
         program = assembly.build_program(parts)
-        books = assembly.choose_books(feeds)
+        books = assembly.choose_books(parts, feeds)
         context = assembly.describe(composition, parts, feeds, program, books)
         manager = self._listeners(parts.strategy)
         session = assembly.open_session(context, parts, feeds, program, books)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from bt_framework.hookspecs import Register, hookimpl
 from bt_plugins.consoles import json, plain, rich
+from bt_plugins.contract import models as contract_models
 from bt_plugins.data import binance, databento, npz, quotes, synthetic_pair, tardis
+from bt_plugins.depth import models as depth_models
 from bt_plugins.exchange import no_partial_fill
 from bt_plugins.fees import schedules
 from bt_plugins.latency import constant
 from bt_plugins.queue import models
 from bt_plugins.risk import max_order_notional, max_position
 from bt_plugins.sizing import fixed_notional, fixed_qty
+from bt_plugins.slippage import none
 from bt_plugins.stores import sqlite
 from bt_plugins.strategies import market_maker, ou_pairs
 from bt_plugins.writers import parquet
@@ -59,6 +62,26 @@ def register_fee_models(register: Register) -> None:
     """Register fee schedules."""
     for config_class in (schedules.BinanceUsdmVip0, schedules.FlatPerTrade, schedules.ZeroFees):
         register(config_class, schedules.build)
+
+
+@hookimpl
+def register_slippage_models(register: Register) -> None:
+    """Register slippage models."""
+    register(none.NoSlippage, none.build)
+
+
+@hookimpl
+def register_contract_models(register: Register) -> None:
+    """Register contract models."""
+    for config_class in (contract_models.FromData, contract_models.Linear, contract_models.Inverse):
+        register(config_class, contract_models.build)
+
+
+@hookimpl
+def register_depth_models(register: Register) -> None:
+    """Register forms of order book."""
+    for config_class in (depth_models.Auto, depth_models.PriceVector, depth_models.HashMap):
+        register(config_class, depth_models.build)
 
 
 @hookimpl

@@ -89,6 +89,9 @@ class Root(Settings):
     queue: Any = MISSING
     exchange: Any = MISSING
     fees: Any = MISSING
+    slippage: Any = MISSING
+    contract: Any = MISSING
+    depth: Any = MISSING
     risk: dict[str, Any] = field(default_factory=dict)
     sizing: Any = MISSING
     writer: dict[str, Any] = field(default_factory=dict)

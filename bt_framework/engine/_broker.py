@@ -12,9 +12,10 @@ from enum import IntEnum
 from numba import carray
 
 from bt_framework.engine import _native
-from bt_framework.engine._ledger import book_fill, fill_fee
+from bt_framework.engine._ledger import book_fill, fill_fee, note_exit, tier_of
 from bt_framework.engine._native import ORDER_VIEW, as_pointer
-from bt_framework.engine._state import MAX_OPEN_ORDERS
+from bt_framework.engine._state import MAX_OPEN_ORDERS, MAX_SWEPT_LEVELS
+from bt_framework.engine._sweep import first_swept, follow_exchange, level_place
 from bt_framework.jit import kernel
 from bt_framework.records import IntentKind, OrderEvent, OrderType, RefusalReason
 
@@ -24,11 +25,14 @@ class Fault(IntEnum):
 
     ORDER_LOST = -1
     FILL_WITHOUT_PRICE = -2
+    SWEEP_NOT_EXPLAINED = -3
 
 
 _NEW, _CANCEL, _MODIFY = int(IntentKind.NEW), int(IntentKind.CANCEL), int(IntentKind.MODIFY)
 _MARKET = int(OrderType.MARKET)
 _ORDER_LOST, _FILL_WITHOUT_PRICE = int(Fault.ORDER_LOST), int(Fault.FILL_WITHOUT_PRICE)
+_SWEEP_NOT_EXPLAINED = int(Fault.SWEEP_NOT_EXPLAINED)
+_NS_PER_DAY = 86_400_000_000_000
 
 _SUBMITTED, _ACCEPTED = int(OrderEvent.SUBMITTED), int(OrderEvent.ACCEPTED)
 _PARTIALLY_FILLED, _FILLED = int(OrderEvent.PARTIALLY_FILLED), int(OrderEvent.FILLED)
@@ -42,6 +46,7 @@ _NOT_POSITIVE_QTY = int(RefusalReason.NOT_POSITIVE_QTY)
 _OUTSIDE_PRICE_RANGE = int(RefusalReason.OUTSIDE_PRICE_RANGE)
 _UNKNOWN_ORDER, _REQUEST_IN_FLIGHT = int(RefusalReason.UNKNOWN_ORDER), int(RefusalReason.REQUEST_IN_FLIGHT)
 _TOO_MANY_ORDERS, _UNKNOWN_KIND = int(RefusalReason.TOO_MANY_ORDERS), int(RefusalReason.UNKNOWN_KIND)
+_UNKNOWN_ASSET = int(RefusalReason.UNKNOWN_ASSET)
 _NO_MARKET, _QTY_NOT_MODIFIABLE = int(RefusalReason.NO_MARKET), int(RefusalReason.QTY_NOT_MODIFIABLE)
 
 # hftbacktest's order status
@@ -84,6 +89,8 @@ def recount(a, asset):
 @kernel
 def why_invalid(a, intent):
     """Reason for which the broker cannot send `intent`, or 0."""
+    if intent.asset < 0 or intent.asset >= a.ledger.size:
+        return _UNKNOWN_ASSET
     if intent.kind == _NEW or intent.kind == _MODIFY:
         contract = a.contracts[intent.asset]
         if not intent.qty > 0:
@@ -120,14 +127,15 @@ def keeps_qty(a, order, intent):
 
 
 @kernel
-def log_refusal(a, intent, reason, rule):
-    """Write a row to the refusals."""
+def log_refusal(a, intent, reason, rule, value, limit):
+    """Write a row to the refusals; `value` and `limit` are the rule's."""
     clock = a.clock[0]
     row = a.refusals[clock.refusals]
     clock.refusals += 1
     row.local_ts, row.asset, row.order_id = clock.now_ts, intent.asset, intent.order_id
     row.signal_id, row.kind, row.side, row.tag = intent.signal_id, intent.kind, intent.side, intent.tag
     row.reason, row.rule, row.px, row.qty = reason, rule, intent.px, intent.qty
+    row.value, row.limit = value, limit
 
 
 @kernel
@@ -141,12 +149,25 @@ def log_order(a, order, event, exch_ts):
     row.asset, row.event, row.side, row.order_type = order.asset, event, order.side, order.order_type
     row.time_in_force, row.tag, row.px = order.time_in_force, order.tag, order.px
     row.qty, row.leaves_qty = order.qty, order.leaves_qty
+    row.queue_ahead_qty = math.nan
 
 
 @kernel
-def submit(engine, is_roi, intent):
+def log_resting(engine, is_roi, a, order, event, exch_ts):
+    """Write a row to the orders, with the queue that our book shows in front of the order."""
+    depth = _native.depth_address(engine, is_roi, order.asset)
+    ticks = round(order.px / a.contracts[order.asset].tick_size)
+    log_order(a, order, event, exch_ts)
+    a.orders[a.clock[0].orders - 1].queue_ahead_qty = (
+        _native.bid_qty(depth, is_roi, ticks) if order.side > 0 else _native.ask_qty(depth, is_roi, ticks)
+    )
+
+
+@kernel
+def submit(engine, is_roi, a, intent):
     """Send a new order; returns the engine's code."""
-    asset, order_id, px, qty = intent.asset, intent.order_id, intent.px, intent.qty
+    asset, order_id, px = intent.asset, intent.order_id, intent.px
+    qty = intent.qty - a.contracts[asset].slack_qty
     tif, kind = intent.time_in_force, intent.order_type
     if intent.side > 0:
         return _native.submit_buy(engine, is_roi, asset, order_id, px, qty, tif, kind, 0)
@@ -168,7 +189,7 @@ def send(engine, is_roi, a, intent):
         order.new_px, order.new_qty = 0.0, 0.0
         log_order(a, order, _SUBMITTED, 0)
         recount(a, intent.asset)
-        return submit(engine, is_roi, intent)
+        return submit(engine, is_roi, a, intent)
     order = a.open_orders[find_open(a, intent.order_id)]
     order.request = intent.kind
     if intent.kind == _CANCEL:
@@ -177,26 +198,130 @@ def send(engine, is_roi, a, intent):
     order.new_px, order.new_qty = intent.px, intent.qty
     log_order(a, order, _MODIFY_REQUESTED, 0)
     recount(a, intent.asset)
-    return _native.modify(engine, is_roi, intent.asset, intent.order_id, intent.px, intent.qty, 0)
+    qty = intent.qty - a.contracts[intent.asset].slack_qty
+    return _native.modify(engine, is_roi, intent.asset, intent.order_id, intent.px, qty, 0)
 
 
 @kernel
 def log_fill(a, order, px, qty, maker, exch_ts):
-    """Book a fill and write its row."""
-    clock, contract, books = a.clock[0], a.contracts[order.asset], a.ledger[order.asset]
-    fee = fill_fee(contract, px, qty, maker)
-    realised = book_fill(books, contract, order.side, px, qty, fee)
+    """Write a fill's row; `book_fill_row` completes it."""
+    clock = a.clock[0]
     row = a.fills[clock.fills]
     clock.fills += 1
     row.local_ts, row.exch_ts = clock.now_ts, exch_ts
     row.order_id, row.signal_id = order.order_id, order.signal_id
     row.asset, row.side, row.tag, row.maker = order.asset, order.side, order.tag, maker
-    row.px, row.qty, row.fee = px, qty, fee
+    row.px, row.qty = px, qty
+
+
+@kernel
+def traded_volume(a, now_ts):
+    """Value traded over the last days, quote currency; forgets what is older."""
+    clock, day = a.clock[0], now_ts // _NS_PER_DAY
+    if clock.volume_day == 0:
+        clock.volume_day = day
+    for passed in range(1, min(day - clock.volume_day, a.volume.size) + 1):
+        a.volume[(clock.volume_day + passed) % a.volume.size] = 0.0
+    clock.volume_day = max(day, clock.volume_day)
+    return a.volume.sum()
+
+
+@kernel
+def book_fill_row(a, row, slippage_bps):
+    """Book a fill that `log_fill` wrote, at a price worse by `slippage_bps`, and complete its row."""
+    clock, contract, books = a.clock[0], a.contracts[row.asset], a.ledger[row.asset]
+    if slippage_bps != 0:
+        row.px *= 1 + row.side * slippage_bps * 1e-4
+    tiers, place = a.tiers[row.asset], 0
+    if tiers.size > 1:
+        place = tier_of(tiers, traded_volume(a, row.local_ts))
+        notional = row.qty * contract.contract_size * (1.0 if contract.inverse else row.px)
+        a.volume[clock.volume_day % a.volume.size] += notional
+    before_qty = books.position_qty
+    fee = fill_fee(contract, tiers[place], row.px, row.qty, row.maker)
+    realised = book_fill(books, contract, row.side, row.px, row.qty, fee)
+    lost = note_exit(books, before_qty, realised, fee, row.local_ts)
+    if lost != 0:
+        clock.losing_exits = clock.losing_exits + 1 if lost > 0 else 0
+    row.slippage_bps, row.fee = slippage_bps, fee
     row.position_qty, row.realised_pnl = books.position_qty, realised
 
 
 @kernel
-def apply_update(a, order, seen):
+def log_sweep(a, order, seen, filled_qty):
+    """Write the rows of a taker that an exchange filled level by level; returns 0, or a `Fault`."""
+    contract = a.contracts[order.asset]
+    last_ticks, exch_ts = seen.exec_price_tick, seen.exch_timestamp
+    last_qty = round(seen.exec_qty / contract.lot_size) * contract.lot_size
+    rest = filled_qty - last_qty
+    if rest > 0.5 * contract.lot_size:
+        if a.clock[0].fills + MAX_OPEN_ORDERS + MAX_SWEPT_LEVELS > a.fills.size:
+            return _SWEEP_NOT_EXPLAINED
+        follow_exchange(a, order.asset, exch_ts)
+        ticks = first_swept(a, order, last_ticks, rest)
+        if ticks == 0:
+            return _SWEEP_NOT_EXPLAINED
+        while ticks != last_ticks:
+            qty = a.exch_qty[level_place(a, order.asset, order.side < 0, ticks)]
+            if qty > 0:
+                log_fill(a, order, ticks * contract.tick_size, qty, 0, exch_ts)
+            ticks += order.side
+    log_fill(a, order, last_ticks * contract.tick_size, last_qty, 0, exch_ts)
+    return 0
+
+
+@kernel
+def filled_since(contract, order, seen):
+    """What has been filled since the last update of `order`, base units."""
+    if seen.status == _S_FILLED:
+        return order.leaves_qty
+    if seen.status == _S_EXPIRED and seen.exec_qty == 0:
+        return 0.0  # a book that is cleared expires what rests in it, and reports nothing left
+    filled = order.leaves_qty - seen.leaves_qty
+    return round(filled / contract.lot_size) * contract.lot_size if contract.sweeps else filled
+
+
+@kernel
+def apply_fill(a, order, seen):
+    """Log what has been filled of `order` since its last update; returns 0, or a `Fault`."""
+    contract = a.contracts[order.asset]
+    filled = filled_since(contract, order, seen)
+    if filled <= 0.5 * contract.lot_size:
+        return 0
+    ticks = seen.exec_price_tick
+    if ticks < contract.low_ticks or ticks > contract.high_ticks:
+        return _FILL_WITHOUT_PRICE
+    order.leaves_qty = 0.0 if seen.status == _S_FILLED else order.leaves_qty - filled
+    log_order(a, order, _FILLED if seen.status == _S_FILLED else _PARTIALLY_FILLED, seen.exch_timestamp)
+    if contract.sweeps and not seen.maker:
+        return log_sweep(a, order, seen, filled)
+    log_fill(a, order, ticks * contract.tick_size, filled, 1 if seen.maker else 0, seen.exch_timestamp)
+    return 0
+
+
+@kernel
+def apply_answer(engine, is_roi, a, order, seen):
+    """Bring a working order up to the exchange's answer to a new or modify request."""
+    contract = a.contracts[order.asset]
+    if order.request == _NEW and seen.req == 0:
+        order.request, order.accepted = 0, 1
+        if seen.status != _S_FILLED and seen.status != _S_EXPIRED and seen.status != _S_REJECTED:
+            log_resting(engine, is_roi, a, order, _ACCEPTED, seen.exch_timestamp)
+    elif order.request == _MODIFY and seen.req == 0:
+        changed = (
+            round(order.new_px / contract.tick_size) == seen.price_tick
+            and abs(order.new_qty - seen.qty) < 0.5 * contract.lot_size
+        )
+        order.request = 0
+        if changed:
+            order.px, order.qty, order.leaves_qty = order.new_px, order.new_qty, order.new_qty
+            log_resting(engine, is_roi, a, order, _MODIFIED, seen.exch_timestamp)
+        else:
+            log_order(a, order, _REQUEST_REJECTED, seen.exch_timestamp)
+
+
+@kernel
+def apply_update(engine, is_roi, a, order, seen):
     """Bring a working order up to what the engine says of it.
 
     Parameters
@@ -209,39 +334,22 @@ def apply_update(a, order, seen):
     Returns
     -------
     int
-        1 if the order is finished, 0 if it goes on, a `Fault` if it was filled at no price.
+        1 if the order is finished, 0 if it goes on, a `Fault` if its fill cannot be booked.
     """
-    contract = a.contracts[order.asset]
-    if order.request == _NEW and seen.req == 0:
-        order.request, order.accepted = 0, 1
-        if seen.status != _S_FILLED and seen.status != _S_EXPIRED and seen.status != _S_REJECTED:
-            log_order(a, order, _ACCEPTED, seen.exch_timestamp)
-    elif order.request == _MODIFY and seen.req == 0:
-        changed = (
-            round(order.new_px / contract.tick_size) == seen.price_tick
-            and abs(order.new_qty - seen.qty) < 0.5 * contract.lot_size
-        )
-        order.request = 0
-        if changed:
-            order.px, order.qty, order.leaves_qty = order.new_px, order.new_qty, order.new_qty
-        log_order(a, order, _MODIFIED if changed else _REQUEST_REJECTED, seen.exch_timestamp)
-    leaves = 0.0 if seen.status == _S_FILLED else seen.leaves_qty
-    filled = order.leaves_qty - leaves
-    if filled > 0.5 * contract.lot_size:
-        ticks = seen.exec_price_tick
-        if ticks < contract.low_ticks or ticks > contract.high_ticks:
-            a.clock[0].fault_order_id = order.order_id
-            return _FILL_WITHOUT_PRICE
-        order.leaves_qty = leaves
-        log_order(a, order, _FILLED if seen.status == _S_FILLED else _PARTIALLY_FILLED, seen.exch_timestamp)
-        log_fill(a, order, ticks * contract.tick_size, filled, 1 if seen.maker else 0, seen.exch_timestamp)
+    apply_answer(engine, is_roi, a, order, seen)
+    fault = apply_fill(a, order, seen)
+    if fault != 0:
+        a.clock[0].fault_order_id = order.order_id
+        return fault
     if seen.status == _S_FILLED:
         return 1
     if seen.status == _S_CANCELED:
         log_order(a, order, _CANCELLED, seen.exch_timestamp)
         return 1
     if seen.status == _S_EXPIRED or seen.status == _S_REJECTED:
-        log_order(a, order, _EXPIRED if seen.status == _S_EXPIRED else _REJECTED, seen.exch_timestamp)
+        # What never reached the exchange was rejected on the way.
+        rejected = seen.status == _S_REJECTED or seen.exch_timestamp == 0
+        log_order(a, order, _REJECTED if rejected else _EXPIRED, seen.exch_timestamp)
         return 1
     if order.request == _CANCEL and seen.req == 0:
         order.request = 0
@@ -264,7 +372,7 @@ def collect_updates(engine, is_roi, a):
             clock.fault_order_id = order.order_id
             return _ORDER_LOST
         seen = carray(as_pointer(address), 1, ORDER_VIEW)[0]
-        outcome = apply_update(a, order, seen)
+        outcome = apply_update(engine, is_roi, a, order, seen)
         if outcome < 0:
             return outcome
         if outcome == 1:

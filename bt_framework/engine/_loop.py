@@ -9,6 +9,7 @@ import numpy as np
 
 from bt_framework.engine import _native
 from bt_framework.engine._broker import answered_now, collect_updates
+from bt_framework.engine._ledger import equity_at
 from bt_framework.engine._state import LOG_HEADROOM
 from bt_framework.engine.view import AccountView, Intents, MarketView
 from bt_framework.jit import kernel
@@ -48,8 +49,7 @@ def log_equity(a, market):
         clock.equity += 1
         row.local_ts, row.asset, row.mid_px = clock.now_ts, asset, books.mark_px
         row.position_qty, row.cash, row.fees = books.position_qty, books.cash, books.fees
-        value = books.position_qty * books.mark_px * a.contracts[asset].contract_size
-        row.equity = books.cash + value - books.fees
+        row.equity = equity_at(books, a.contracts[asset], books.mark_px)
 
 
 @kernel
@@ -62,6 +62,7 @@ def logs_full(a):
         or clock.orders + room > a.orders.size
         or clock.fills + room > a.fills.size
         or clock.refusals + room > a.refusals.size
+        or clock.risk_events + room > a.risk_events.size
         or clock.equity + 2 * a.ledger.size > a.equity.size
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from bt_framework.engine.rules import RuleKernels
 from bt_framework.engine.strategy import Kernels
 from bt_framework.errors import PluginError, StorageError
 from bt_framework.jit import cache_root, has_machine_code
@@ -43,18 +44,34 @@ class Program:
     cached: bool
 
 
-def build_program(kernels: Kernels, rules: Sequence[str], sizing: str) -> Program:
-    """Write and import the loop module for a composition's kernels, each ``"package.module:function"``.
+@dataclass(frozen=True)
+class KernelSet:
+    """The kernels of a composition, each ``"package.module:function"``."""
+
+    strategy: Kernels
+    rules: Sequence[RuleKernels]
+    sizing: str
+    slippage: str = "bt_framework.engine.slippage:none"
+
+    @property
+    def references(self) -> list[str]:
+        """All of them."""
+        wakes = [getattr(self.strategy, name) for name in _WAKES]
+        rules = [kernel for rule in self.rules for kernel in rule]
+        return [k for k in (*wakes, *rules, self.sizing, self.slippage) if k]
+
+
+def build_program(kernels: KernelSet) -> Program:
+    """Write and import the loop module for a composition's kernels.
 
     Raises
     ------
     PluginError
         If a kernel cannot be found.
     """
-    wakes = [k for k in (kernels.on_timer, kernels.on_book, kernels.on_order) if k]
-    for reference in (*wakes, *rules, sizing):
+    for reference in kernels.references:
         _check_kernel(reference)
-    source = loop_source(kernels, rules, sizing)
+    source = loop_source(kernels)
     digest = hashlib.sha256(source.encode()).hexdigest()[:32]
     path = cache_root() / "loops" / f"{digest}.py"
     with _importing:
@@ -63,23 +80,30 @@ def build_program(kernels: Kernels, rules: Sequence[str], sizing: str) -> Progra
     return Program(module.run_slice, path, has_machine_code(module.run_slice))
 
 
-def loop_source(kernels: Kernels, rules: Sequence[str], sizing: str) -> str:
+def loop_source(kernels: KernelSet) -> str:
     """Source of the loop module: `_template` with the composition's kernels in place of its own."""
-    wakes = {name: getattr(kernels, name) for name in _WAKES if getattr(kernels, name)}
+    wakes = {name: getattr(kernels.strategy, name) for name in _WAKES if getattr(kernels.strategy, name)}
     imports = [_import_line(reference, name) for name, reference in wakes.items()]
-    imports += [_import_line(reference, f"allow_{index}") for index, reference in enumerate(rules)]
-    imports.append(_import_line(sizing, "unit_qty"))
     calls = [
         f"    if reason == {_WAKES[name]}:\n        {name}(market, account, out, p, s, w)" for name in wakes
     ]
-    checks = [
-        f"    if not allow_{index}(market, account, intent, rules[{index}]):\n        return {index}"
-        for index in range(len(rules))
-    ]
+    checks, watches = [], []
+    for index, rule in enumerate(kernels.rules):
+        breached = "False"
+        if rule.allow:
+            imports.append(_import_line(rule.allow, f"allow_{index}"))
+            checks.append(_CHECK.format(index=index))
+        if rule.watch:
+            imports.append(_import_line(rule.watch, f"watch_{index}"))
+            breached = f"watch_{index}(market, account, p_{index}, s_{index})"
+        watches.append(_WATCH.format(index=index, breached=breached))
+    imports.append(_import_line(kernels.sizing, "unit_qty"))
+    imports.append(_import_line(kernels.slippage, "slippage_bps"))
     composition = _COMPOSITION.format(
         imports="\n".join(imports),
         calls="\n".join(calls or ["    pass"]),
         checks="\n".join([*checks, "    return -1"]),
+        watches="\n".join(watches or ["    pass"]),
     )
     template = _TEMPLATE.read_text()
     before, _, rest = template.partition(_BEGIN)
@@ -90,7 +114,17 @@ def loop_source(kernels: Kernels, rules: Sequence[str], sizing: str) -> str:
 
 _TEMPLATE = Path(__file__).with_name("_template.py")
 _BEGIN, _END = "# composition: begin\n", "# composition: end\n"
+_CHECK = """\
+    p_{index}, s_{index}, _ = rules[{index}]
+    if not allow_{index}(market, account, intent, p_{index}, s_{index}):
+        note_refusal(a, {index}, s_{index})
+        return {index}"""
+_WATCH = """\
+    p_{index}, s_{index}, calendar_{index} = rules[{index}]
+    follow_calendar(a, s_{index}, calendar_{index})
+    govern(a, {index}, {breached}, s_{index})"""
 _COMPOSITION = """
+from bt_framework.engine._guard import follow_calendar, govern, note_refusal
 {imports}
 
 
@@ -100,8 +134,13 @@ def wake(reason, market, account, out, p, s, w):
 
 
 @kernel
-def first_refusal(market, account, intent, rules):
+def first_refusal(a, market, account, intent, rules):
 {checks}
+
+
+@kernel
+def watch_rules(a, market, account, rules):
+{watches}
 
 
 """

@@ -1,39 +1,124 @@
-"""The contracts of risk rules and of sizing: each is one kernel with its parameters.
+"""The contracts of risk rules, of sizing and of slippage: kernels with their parameters and state.
 
 ::
 
     @kernel
-    def allow(market, account, intent, p):  # risk: True lets the intent through
+    def allow(market, account, intent, p, s):  # before an order is sent: True lets the intent through
         ...
 
     @kernel
-    def unit_qty(market, account, asset, p):  # sizing: what one unit of a position is now, base units
+    def watch(market, account, p, s):  # on the account: True while its limit is breached
         ...
+
+    @kernel
+    def unit_qty(market, account, asset, p, s):  # sizing: what one unit of a position is now, base units
+        ...
+
+    @kernel
+    def slippage_bps(market, asset, side, px, qty, p):  # how much worse a taker's price is
+        ...
+
+`bt_framework.engine.portfolio` has what rules usually ask: exposures, equity, whether an intent only reduces.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from bt_framework.config.schema import ComponentConfig, Duration, param
+from bt_framework.engine.strategy import numbers_record, params_record
+from bt_framework.errors import ConfigError
+from bt_framework.records import RiskAction
 from bt_framework.results.run import Instrument
+
+RULE_STATE: dict[str, Any] = {
+    "value": np.nan,
+    "limit": np.nan,
+    "resumed": 0,
+    "day": 0,
+    "day_next_ts": 0,
+    "day_start_ts": 0,
+    "day_end_ts": 0,
+    "utc_offset_ns": 0,
+}
+"""Fields that the state of every rule begins with, see `RiskRule`."""
+
+
+@dataclass
+class RiskRuleConfig(ComponentConfig):
+    """Base of the configuration of risk rules: what follows a breach.
+
+    ``action`` REFUSE keeps back what would increase a position, while the limit is breached. CANCEL_ALL also cancels
+    all working orders. FLATTEN_AND_HALT cancels, closes all positions at the market, and lets nothing through any
+    more. HALT_FOR_DAY cancels, and lets only what reduces a position through until the next day in ``time_zone``.
+    """
+
+    action: RiskAction = param(RiskAction.REFUSE, "what follows a breach")
+    resume_after_ns: Duration = param(
+        0,
+        "end of the action after this time; 0: REFUSE and CANCEL_ALL with the breach, FLATTEN_AND_HALT never",
+        unit="ns",
+    )
+    time_zone: str = param("UTC", "IANA name of the clock whose days count")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        super().__post_init__()
+        if int(self.resume_after_ns) < 0:
+            raise ConfigError(f"resume_after_ns must be >= 0, was {self.resume_after_ns}.")
+        from zoneinfo import ZoneInfo
+
+        try:
+            ZoneInfo(self.time_zone)
+        except (KeyError, ValueError, OSError):
+            raise ConfigError(
+                f"time_zone must be an IANA time zone, was {self.time_zone!r}. Examples: UTC, America/New_York."
+            ) from None
+
+
+class RuleKernels(NamedTuple):
+    """A rule's kernels as ``"package.module:function"``; None for what it does not do."""
+
+    allow: str | None = None
+    watch: str | None = None
 
 
 class RiskRule(ABC):
     """Base class of risk rules: what an option of the ``risk`` group builds.
 
-    Rules see every new and modify intent, in the order of the configuration, and the first that refuses decides.
-    Cancels always pass. The kernel must not write to anything.
+    ``allow(market, account, intent, p, s) -> bool`` sees every new and modify intent, in the order of the
+    configuration, and the first that refuses decides; cancels always pass. ``watch(market, account, p, s) -> bool`` is
+    asked before the strategy wakes on a timer or an order response (on each update, if it wakes on the book) and with
+    each equity sample; True is a breach, and `config.action` says what follows.
+
+    The state ``s`` begins with `RULE_STATE`: a rule writes ``value`` and ``limit``, what it measured and allows, for
+    the rows of refusals and risk events. ``resumed`` is set to 1 when an action has ended: a rule that keeps a peak
+    or a count starts anew then, and sets it back to 0. ``day_start_ts``, ``day_end_ts`` and ``utc_offset_ns`` are the
+    current day in ``time_zone``. A kernel must not write to anything but ``s``.
     """
 
-    kernel: str
-    """``"package.module:function"`` of ``allow(market, account, intent, p) -> bool``."""
+    kernels: RuleKernels
 
-    @abstractmethod
+    def __init__(self, config: RiskRuleConfig) -> None:
+        self.config = config
+
     def params(self, instruments: Sequence[Instrument]) -> np.record:
-        """Return the kernel's ``p``, see `bt_framework.engine.strategy.params_record`."""
+        """Return the kernels' ``p``: by default the numbers of the configuration."""
+        return params_record(self.config)
+
+    def state(self, instruments: Sequence[Instrument]) -> np.record:
+        """Return the kernels' ``s`` as it is before the first wake-up; fresh at each call."""
+        return rule_state()
+
+
+def rule_state(**extra: Any) -> np.record:
+    """Record of `RULE_STATE` and further fields, numbers or arrays."""
+    return numbers_record(RULE_STATE | extra)
 
 
 class Sizing(ABC):
@@ -44,7 +129,26 @@ class Sizing(ABC):
     """
 
     kernel: str
-    """``"package.module:function"`` of ``unit_qty(market, account, asset, p) -> float``."""
+    """``"package.module:function"`` of ``unit_qty(market, account, asset, p, s) -> float``."""
+
+    @abstractmethod
+    def params(self, instruments: Sequence[Instrument]) -> np.record:
+        """Return the kernel's ``p``."""
+
+    def state(self, instruments: Sequence[Instrument]) -> np.record:
+        """Return the kernel's ``s`` as it is before the first wake-up; fresh at each call."""
+        return numbers_record({})
+
+
+class Slippage(ABC):
+    """Base class of slippage models: what the ``slippage`` group builds.
+
+    Asked for every taker fill. The fill is booked at the engine's price made worse by the answer, which is its
+    ``slippage_bps``.
+    """
+
+    kernel: str
+    """``"package.module:function"`` of ``slippage_bps(market, asset, side, px, qty, p) -> float``."""
 
     @abstractmethod
     def params(self, instruments: Sequence[Instrument]) -> np.record:

@@ -13,9 +13,26 @@ from bt_framework.engine._broker import Fault
 from bt_framework.engine._loop import Outcome
 from bt_framework.engine._mappings import PassedPages
 from bt_framework.engine._native import load_symbols
-from bt_framework.engine._state import LOG_ROWS, LoopArrays, allocate, contracts_of
-from bt_framework.engine.models import ExchangeModel, FeeSchedule, LatencyModel, QueueKind, QueueModel
+from bt_framework.engine._state import (
+    LOG_ROWS,
+    TIER,
+    LoopArrays,
+    Sizes,
+    allocate,
+    contracts_of,
+)
+from bt_framework.engine._sweep import SLACK_LOTS
+from bt_framework.engine.calendar import local_days
+from bt_framework.engine.models import (
+    ExchangeKind,
+    ExchangeModel,
+    FeeSchedule,
+    LatencyModel,
+    QueueKind,
+    QueueModel,
+)
 from bt_framework.engine.program import Program
+from bt_framework.engine.rules import RiskRuleConfig
 from bt_framework.errors import BtError, EngineError, KernelError, LedgerError
 from bt_framework.results.run import TABLES, Instrument
 
@@ -37,6 +54,9 @@ _FAULTS = {
     int(
         Fault.FILL_WITHOUT_PRICE
     ): "an order was filled while the other side of the exchange's book was empty",
+    int(
+        Fault.SWEEP_NOT_EXPLAINED
+    ): "an order was filled at several prices of which the book explains only the last",
 }
 
 
@@ -52,6 +72,10 @@ class Market:
         In time order; they are mapped, not copied, and kept alive as long as the engine.
     low_px, high_px : float or None
         Bounds of the book's price vector, quote currency; None for the hash-map book, which has no bounds.
+    latency_rows : LATENCY_ROW array, optional
+        Order latencies over time, instead of the model's constants.
+    swept_low_px, swept_high_px : float
+        Prices between which the exchange's book is followed where it fills level by level, quote currency.
     """
 
     instrument: Instrument
@@ -62,6 +86,14 @@ class Market:
     fees: FeeSchedule
     low_px: float | None = None
     high_px: float | None = None
+    latency_rows: np.ndarray | None = None
+    swept_low_px: float = 0.0
+    swept_high_px: float = 0.0
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether the exchange fills one order at several prices."""
+        return self.exchange.kind == ExchangeKind.PARTIAL_FILL
 
 
 @dataclass(frozen=True)
@@ -75,18 +107,40 @@ class Clocking:
 
 
 @dataclass(frozen=True)
+class RuleRecords:
+    """Run-time values of one risk rule: its kernels' ``p`` and ``s``, and what follows a breach."""
+
+    params: np.record
+    state: np.record
+    config: RiskRuleConfig
+
+
+@dataclass(frozen=True)
 class Records:
-    """Run-time values of the composition's kernels."""
+    """Run-time values of the composition's kernels.
+
+    Attributes
+    ----------
+    sizing : tuple of (record, record)
+        Parameters and state.
+    slippage : record
+        Parameters.
+    """
 
     params: np.record
     state: np.record
     work: np.ndarray
-    rules: tuple[np.record, ...]
-    sizing: np.record
+    rules: tuple[RuleRecords, ...]
+    sizing: tuple[np.record, np.record]
+    slippage: np.record
 
-    def as_tuple(self) -> tuple[Any, ...]:
-        """In the order that the loop takes them."""
-        return (self.params, self.state, self.work, self.rules, self.sizing)
+
+@dataclass(frozen=True)
+class AccountTerms:
+    """What concerns the whole account: capital in settlement currency, and how many levels of a book are seen."""
+
+    capital: float
+    seen_levels: int = 0
 
 
 class Session:
@@ -98,7 +152,7 @@ class Session:
         One per instrument, in the strategy's order.
     program : Program
         The compiled loop.
-    clocking, records : Clocking, Records
+    clocking, records, terms : Clocking, Records, AccountTerms
         Times and run-time values.
     log_rows : int
         Rows of each log buffer; bounds memory, never changes a result.
@@ -115,6 +169,7 @@ class Session:
         program: Program,
         clocking: Clocking,
         records: Records,
+        terms: AccountTerms,
         *,
         log_rows: int = LOG_ROWS,
     ) -> None:
@@ -122,16 +177,15 @@ class Session:
         self._markets = tuple(markets)  # keeps the event arrays alive: the engine holds bare pointers
         self._passed = [PassedPages(events) for market in self._markets for events in market.events]
         self._program = program
-        self._records = records.as_tuple()
+        self._records = _records(records, clocking)
         self._is_roi = all(m.low_px is not None and m.high_px is not None for m in markets)
         self._engine = _build_engine(self._markets, self._is_roi)
-        self.arrays: LoopArrays = allocate(
-            contracts_of([_contract(m, self._is_roi) for m in markets]), log_rows
-        )
+        self.arrays = _arrays(self._markets, self._is_roi, records, log_rows)
         clock = self.arrays.clock[0]
         clock["start_ts"], clock["end_ts"] = clocking.start_ts, clocking.end_ts
         clock["timer_ns"], clock["equity_ns"] = clocking.timer_ns, clocking.equity_interval_ns
         clock["now_ts"], clock["next_order_id"] = clocking.start_ts, 1
+        clock["capital"], clock["seen_levels"] = terms.capital, terms.seen_levels
 
     @property
     def local_ts(self) -> int:
@@ -208,11 +262,16 @@ class Session:
         return EngineError(f"{what} (simulated time {_iso(self.local_ts)}{order}).", local_ts=self.local_ts)
 
     def _check_ledger(self) -> None:
-        """Compare our positions with the engine's, which books fills on its own."""
+        """Compare our positions with the engine's, which books fills on its own.
+
+        Where it fills level by level, it books the last part only (upstream #316): nothing to compare with.
+        """
         from hftbacktest import binding
 
         position = binding.roivecbt_position if self._is_roi else binding.hashmapbt_position
         for asset, market in enumerate(self._markets):
+            if market.sweeps:
+                continue
             ours = float(self.arrays.ledger[asset]["position_qty"])
             theirs = float(position(self._engine, asset))
             if abs(ours - theirs) > 0.5 * market.instrument.lot_size:
@@ -234,20 +293,66 @@ class Session:
         tables = {name: getattr(self.arrays, name)[: int(clock[name])] for name in TABLES}
         for name in TABLES:
             clock[name] = 0
+        clock["booked_fills"] = 0
         return tables
 
 
+def _records(records: Records, clocking: Clocking) -> tuple[Any, ...]:
+    """Run-time values in the order that the loop takes them."""
+    calendars = {
+        zone: local_days(clocking.start_ts, clocking.end_ts, zone)
+        for zone in {rule.config.time_zone for rule in records.rules}
+    }
+    rules = tuple((rule.params, rule.state, calendars[rule.config.time_zone]) for rule in records.rules)
+    return (records.params, records.state, records.work, rules, records.sizing, records.slippage)
+
+
+def _arrays(markets: Sequence[Market], is_roi: bool, records: Records, log_rows: int) -> LoopArrays:
+    """The arrays of a run, with all that the composition decides filled in."""
+    contracts = contracts_of([_contract(market, is_roi) for market in markets])
+    levels = [2 * (int(c["high_ticks"] - c["low_ticks"]) + 1) if c["sweeps"] else 0 for c in contracts]
+    days = max(market.fees.of(market.instrument.symbol).volume_days for market in markets)
+    sizes = Sizes(log_rows, len(records.rules), days, sum(levels))
+    arrays = allocate(contracts, _tiers(markets), sizes)
+    for asset, market in enumerate(markets):
+        feed = arrays.exch_feeds[asset]
+        feed["first_level"] = sum(levels[:asset])
+        if market.sweeps:
+            (events,) = market.events
+            feed["address"], feed["rows"] = events.ctypes.data, len(events)
+    for control, rule in zip(arrays.controls, records.rules, strict=True):
+        control["action"] = rule.config.action
+        control["resume_after_ns"] = rule.config.resume_after_ns
+    return arrays
+
+
+def _tiers(markets: Sequence[Market]) -> np.ndarray:
+    """A TIER array of shape (n_instruments, n_tiers); tiers that nobody reaches fill up the rows."""
+    schedules = [market.fees.of(market.instrument.symbol).all_tiers for market in markets]
+    tiers = np.zeros((len(schedules), max(map(len, schedules))), TIER)
+    tiers["min_volume"] = np.inf
+    for row, schedule in zip(tiers, schedules, strict=True):
+        for place, tier in enumerate(schedule):
+            row[place] = (tier.min_volume, tier.maker_value_frac, tier.taker_value_frac)
+    return tiers
+
+
 def _contract(market: Market, is_roi: bool) -> dict[str, float]:
-    instrument, fees = market.instrument, market.fees
-    low, high = _bounds_ticks(market) if is_roi else (1, 2**62)
+    instrument, fees = market.instrument, market.fees.of(market.instrument.symbol)
+    low, high = (1, 2**62)
+    if market.sweeps:
+        low, high = _ticks(market, market.swept_low_px, market.swept_high_px)
+    if is_roi:
+        low, high = _bounds_ticks(market)
     return {
         "tick_size": instrument.tick_size,
         "lot_size": instrument.lot_size,
         "contract_size": instrument.contract_size,
         "low_ticks": low,
         "high_ticks": high,
-        "maker_value_frac": fees.maker_value_frac,
-        "taker_value_frac": fees.taker_value_frac,
+        "inverse": instrument.inverse,
+        "sweeps": market.sweeps,
+        "slack_qty": SLACK_LOTS * instrument.lot_size if market.sweeps else 0.0,
         "maker_per_qty": fees.maker_per_qty,
         "taker_per_qty": fees.taker_per_qty,
         "per_fill": fees.per_fill,
@@ -257,8 +362,12 @@ def _contract(market: Market, is_roi: bool) -> dict[str, float]:
 def _bounds_ticks(market: Market) -> tuple[int, int]:
     assert market.low_px is not None
     assert market.high_px is not None
+    return _ticks(market, market.low_px, market.high_px)
+
+
+def _ticks(market: Market, low_px: float, high_px: float) -> tuple[int, int]:
     tick = market.instrument.tick_size
-    return max(1, round(market.low_px / tick)), round(market.high_px / tick)
+    return max(1, round(low_px / tick)), round(high_px / tick)
 
 
 def _build_engine(markets: Sequence[Market], is_roi: bool) -> int:
@@ -267,10 +376,15 @@ def _build_engine(markets: Sequence[Market], is_roi: bool) -> int:
 
     assets = []
     for market in markets:
-        asset = BacktestAsset().data(list(market.events)).linear_asset(market.instrument.contract_size)
-        asset.constant_order_latency(market.latency.entry_ns, market.latency.response_ns)
+        size = market.instrument.contract_size
+        asset = BacktestAsset().data(list(market.events))
+        asset = asset.inverse_asset(size) if market.instrument.inverse else asset.linear_asset(size)
+        if market.latency_rows is None:
+            asset.constant_order_latency(market.latency.entry_ns, market.latency.response_ns)
+        else:
+            asset.intp_order_latency(market.latency_rows)
         _set_queue(asset, market.queue)
-        asset.no_partial_fill_exchange()
+        asset = asset.partial_fill_exchange() if market.sweeps else asset.no_partial_fill_exchange()
         # The engine's own fees are not used (see the ledger); its position is.
         asset.trading_value_fee_model(0.0, 0.0)
         asset.tick_size(market.instrument.tick_size).lot_size(
@@ -284,12 +398,21 @@ def _build_engine(markets: Sequence[Market], is_roi: bool) -> int:
 
 
 def _set_queue(asset: Any, queue: QueueModel) -> None:
-    if queue.kind == QueueKind.RISK_AVERSE:
-        asset.risk_adverse_queue_model()
-    elif queue.kind == QueueKind.LOG_PROB:
-        asset.log_prob_queue_model()
-    else:
-        asset.power_prob_queue_model(queue.exponent)
+    match queue.kind:
+        case QueueKind.RISK_AVERSE:
+            asset.risk_adverse_queue_model()
+        case QueueKind.LOG_PROB:
+            asset.log_prob_queue_model()
+        case QueueKind.LOG_PROB2:
+            asset.log_prob_queue_model2()
+        case QueueKind.POWER_PROB:
+            asset.power_prob_queue_model(queue.exponent)
+        case QueueKind.POWER_PROB2:
+            asset.power_prob_queue_model2(queue.exponent)
+        case QueueKind.POWER_PROB3:
+            asset.power_prob_queue_model3(queue.exponent)
+        case QueueKind.L3_FIFO:
+            asset.l3_fifo_queue_model()
 
 
 def _iso(ts: int) -> str:

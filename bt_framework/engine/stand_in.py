@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import from_dtype
 
@@ -13,6 +15,7 @@ QUOTE = np.dtype(
         ("tick_size", "f8"),
         ("lot_size", "f8"),
         ("contract_size", "f8"),
+        ("inverse", "i8"),
         ("bid_px", "f8"),
         ("ask_px", "f8"),
         ("bid_qty", "f8"),
@@ -53,6 +56,23 @@ class MarketStandIn:
     def contract_size(self, asset):
         """Base units per contract."""
         return self._quotes[asset].contract_size
+
+    def is_inverse(self, asset):
+        """Whether the contract pays in its base."""
+        return self._quotes[asset].inverse != 0
+
+    def notional(self, asset, px, qty):
+        """Value of `qty` at `px`, quote currency."""
+        row = self._quotes[asset]
+        return qty * row.contract_size * (1.0 if row.inverse != 0 else px)
+
+    def bid_level_px(self, asset, level):
+        """Price of a bid level; there is only the best."""
+        return self._quotes[asset].bid_px if level == 0 else math.nan
+
+    def ask_level_px(self, asset, level):
+        """Price of an ask level; there is only the best."""
+        return self._quotes[asset].ask_px if level == 0 else math.nan
 
     def best_bid_px(self, asset):
         """Best bid, or NaN."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -90,7 +90,11 @@ def params_record(config: Any, **extra: Any) -> np.record:
             values[field.name] = list(type(value)).index(value)
         elif isinstance(value, bool | int | float):
             values[field.name] = value
-    values.update(extra)
+    return numbers_record(values | extra)
+
+
+def numbers_record(values: Mapping[str, Any]) -> np.record:
+    """Writable record of numbers and arrays, int64 and float64; without any, of one unused field."""
     columns: list[tuple[Any, ...]] = []
     for name, value in values.items():
         array = np.asarray(value)

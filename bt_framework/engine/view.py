@@ -10,6 +10,7 @@ import math
 
 from numba import boolean, from_dtype, int64
 
+from bt_framework.engine._ledger import equity_at
 from bt_framework.engine._native import ask_qty, best_ask_ticks, best_bid_ticks, bid_qty
 from bt_framework.engine._state import CLOCK, CONTRACT, LEDGER, MAX_SIGNALS_PER_WAKE, OPEN_ORDER
 from bt_framework.jit import kernel_class
@@ -19,6 +20,8 @@ _NEW, _CANCEL, _MODIFY = 1, 2, 3
 _LIMIT, _MARKET = 0, 1
 _GTX, _IOC = 1, 3
 _NO_BID, _NO_ASK = -(2**63), 2**63 - 1
+_MAX_WALK_TICKS = 10_000
+"""How far from the best price a level is looked for."""
 
 
 @kernel_class(
@@ -65,6 +68,15 @@ class MarketView:
         """Base units per contract."""
         return self._contracts[asset].contract_size
 
+    def is_inverse(self, asset):
+        """Whether the contract pays in its base."""
+        return self._contracts[asset].inverse != 0
+
+    def notional(self, asset, px, qty):
+        """Value of `qty` at `px`, quote currency."""
+        contract = self._contracts[asset]
+        return qty * contract.contract_size * (1.0 if contract.inverse != 0 else px)
+
     def best_bid_px(self, asset):
         """Best bid, or NaN."""
         ticks = best_bid_ticks(self._depths[asset], self._is_roi)
@@ -86,14 +98,48 @@ class MarketView:
         return math.nan if ticks == _NO_ASK else ask_qty(self._depths[asset], self._is_roi, ticks)
 
     def bid_qty_at(self, asset, px):
-        """Quantity bid at `px`."""
+        """Quantity bid at `px`; 0 beyond the levels that are shown."""
         ticks = int64(round(px / self._contracts[asset].tick_size))
-        return bid_qty(self._depths[asset], self._is_roi, ticks)
+        return bid_qty(self._depths[asset], self._is_roi, ticks) if self._shown(asset, 1, ticks) else 0.0
 
     def ask_qty_at(self, asset, px):
-        """Quantity offered at `px`."""
+        """Quantity offered at `px`; 0 beyond the levels that are shown."""
         ticks = int64(round(px / self._contracts[asset].tick_size))
-        return ask_qty(self._depths[asset], self._is_roi, ticks)
+        return ask_qty(self._depths[asset], self._is_roi, ticks) if self._shown(asset, -1, ticks) else 0.0
+
+    def bid_level_px(self, asset, level):
+        """Price of the bid `level` steps of liquidity below the best, which is 0; NaN if there is none."""
+        ticks = self._level_ticks(asset, 1, level)
+        return math.nan if ticks == _NO_BID else ticks * self._contracts[asset].tick_size
+
+    def ask_level_px(self, asset, level):
+        """Price of the ask `level` steps of liquidity above the best, which is 0; NaN if there is none."""
+        ticks = self._level_ticks(asset, -1, level)
+        return math.nan if ticks == _NO_BID else ticks * self._contracts[asset].tick_size
+
+    def _level_ticks(self, asset, side, level):
+        """Ticks of a level, `_NO_BID` if there is none within `_MAX_WALK_TICKS` of the best or it is not shown."""
+        depth, is_roi, shown = self._depths[asset], self._is_roi, self._clock[0].seen_levels
+        best = best_bid_ticks(depth, is_roi) if side > 0 else best_ask_ticks(depth, is_roi)
+        if best in (_NO_BID, _NO_ASK) or 0 < shown <= level:
+            return _NO_BID
+        found = 0
+        for away in range(_MAX_WALK_TICKS):
+            ticks = best - side * away
+            qty = bid_qty(depth, is_roi, ticks) if side > 0 else ask_qty(depth, is_roi, ticks)
+            if qty > 0:
+                if found == level:
+                    return ticks
+                found += 1
+        return _NO_BID
+
+    def _shown(self, asset, side, ticks):
+        """Whether a price is within the levels that are shown."""
+        shown = self._clock[0].seen_levels
+        if shown == 0:
+            return True
+        last = self._level_ticks(asset, side, shown - 1)
+        return last == _NO_BID or (ticks - last) * side >= 0
 
     def mid_px(self, asset):
         """Mean of best bid and ask, or NaN."""
@@ -147,9 +193,44 @@ class AccountView:
         return self._open_orders[index]
 
     def equity(self, asset):
-        """Cash + position at the last mark - fees, quote currency, since the start."""
-        row = self._ledger[asset]
-        return row.cash + row.position_qty * row.mark_px * self._contracts[asset].contract_size - row.fees
+        """Cash + position at the last mark - fees, settlement currency, since the start."""
+        return self.equity_at(asset, self._ledger[asset].mark_px)
+
+    def equity_at(self, asset, px):
+        """Cash + position at `px` - fees, settlement currency, since the start."""
+        return equity_at(self._ledger[asset], self._contracts[asset], px)
+
+    def mark_px(self, asset):
+        """Mid when equity was last sampled, or 0."""
+        return self._ledger[asset].mark_px
+
+    def realised_pnl(self, asset):
+        """Realised by average cost since the start, before fees, settlement currency."""
+        return self._ledger[asset].realised_pnl
+
+    def fees(self, asset):
+        """Fees paid since the start, settlement currency."""
+        return self._ledger[asset].fees
+
+    def capital(self):
+        """Capital at the start."""
+        return self._clock[0].capital
+
+    def exits(self, asset):
+        """Number of fills that have closed or reversed a position."""
+        return self._ledger[asset].exits
+
+    def last_exit_ts(self, asset):
+        """When a position was last closed or reversed, ns UTC; 0 if never."""
+        return self._ledger[asset].last_exit_ts
+
+    def last_exit_pnl(self, asset):
+        """What the position that was last closed or reversed had brought, fees paid, settlement currency."""
+        return self._ledger[asset].last_exit_pnl
+
+    def losing_exits(self):
+        """Exits at a loss since the last one at a profit, of all instruments."""
+        return self._clock[0].losing_exits
 
 
 @kernel_class(

@@ -211,6 +211,7 @@ class RunMetrics:
         """Prepare what depends on the parameters."""
         self._drawdown = Drawdown(self.capital)
         self._contract_sizes = np.array([i.contract_size for i in self.instruments])
+        self._inverse = np.array([i.inverse for i in self.instruments], bool)
         self._lot_sizes = np.array([i.lot_size for i in self.instruments])
         self._rest: np.ndarray | None = None
         self._partly_filled: set[int] = set()
@@ -260,7 +261,10 @@ class RunMetrics:
 
     def _add_fills(self, rows: np.ndarray) -> None:
         asset, qty, after = rows["asset"], rows["qty"], rows["position_qty"]
-        notional = rows["px"] * qty * self._contract_sizes[asset]
+        # Amounts of a run are in settlement currency: that of an inverse contract is its base.
+        value = rows["px"] * qty * self._contract_sizes[asset]
+        inverse = qty * self._contract_sizes[asset] / np.where(rows["px"] > 0, rows["px"], np.inf)
+        notional = np.where(self._inverse[asset], inverse, value)
         before = after - rows["side"] * qty
         flat = 0.5 * self._lot_sizes[asset]
         closed = (np.abs(before) > flat) & ((np.abs(after) < flat) | (before * after < 0))

@@ -21,7 +21,7 @@ class Status(StrEnum):
     LOST = "lost"
 
 
-TABLES = ("signals", "orders", "fills", "refusals", "equity")
+TABLES = ("signals", "orders", "fills", "refusals", "risk_events", "equity")
 """The tables of a run, each of the record in `bt_framework.records`."""
 
 
@@ -37,12 +37,25 @@ class Identity:
 
 @dataclass(frozen=True)
 class Instrument:
-    """What the loop knows of an instrument. ``tick_size`` in quote currency, ``lot_size`` in base units."""
+    """What the loop knows of an instrument.
+
+    Attributes
+    ----------
+    tick_size : float
+        Quote currency.
+    lot_size : float
+        Base units of a linear contract, contracts of an inverse one.
+    contract_size : float
+        Base units per unit of quantity; of an inverse contract its value, quote currency.
+    inverse : bool
+        Whether it pays in its base: cash, fees and equity are then in base currency.
+    """
 
     symbol: str
     tick_size: float
     lot_size: float
     contract_size: float = 1.0
+    inverse: bool = False
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from bt_framework.records import (
     OrderEvent,
     OrderType,
     RefusalReason,
+    RiskAction,
+    RiskEvent,
     Side,
     SignalKind,
     Tag,
@@ -37,6 +39,7 @@ RECORDS = {
     "orders": records.ORDER,
     "fills": records.FILL,
     "refusals": records.REFUSAL,
+    "risk_events": records.RISK_EVENT,
     "equity": records.EQUITY,
 }
 """Record of each table."""
@@ -74,7 +77,7 @@ class Column:
         return self.source or self.name
 
 
-_NS, _QUOTE, _BASE = "ns UTC", "quote currency", "base units"
+_NS, _QUOTE, _BASE, _SETTLED = "ns UTC", "quote currency", "base units", "settlement currency"
 _LOCAL_TS = Column("local_ts", "time at our side", _NS)
 _EXCH_TS = Column("exch_ts", "time at the exchange; 0 where the exchange has not seen it yet", _NS)
 _SYMBOL = Column("symbol", "instrument", source="asset", words="symbols")
@@ -108,6 +111,11 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("px", "limit price; for a market order the touch when it was sent", _QUOTE),
         Column("qty", "order quantity", _BASE),
         Column("leaves_qty", "quantity not filled after this step", _BASE),
+        Column(
+            "queue_ahead_qty",
+            "estimated queue in front of an order when it came to rest: what our book shows at its price; else NaN",
+            _BASE,
+        ),
     ),
     "fills": (
         _LOCAL_TS,
@@ -118,11 +126,12 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         _SIDE,
         _TAG,
         Column("maker", "whether the order rested in the book", boolean=True),
-        Column("px", "price of the fill", _QUOTE),
+        Column("px", "price of the fill, slippage included", _QUOTE),
         Column("qty", "quantity filled", _BASE),
-        Column("fee", "fee paid; negative is a rebate", _QUOTE),
+        Column("slippage_bps", "part of the price that the slippage model added", "bps of the price"),
+        Column("fee", "fee paid; negative is a rebate", _SETTLED),
         Column("position_qty", "position after the fill; negative is short", _BASE),
-        Column("realised_pnl", "realised by this fill, by average cost, before fees", _QUOTE),
+        Column("realised_pnl", "realised by this fill, by average cost, before fees", _SETTLED),
     ),
     "refusals": (
         _LOCAL_TS,
@@ -136,15 +145,26 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("rule", "risk rule that refused; null if the broker did", words="rules", optional=True),
         Column("px", "price asked for", _QUOTE),
         Column("qty", "quantity asked for", _BASE),
+        Column("value", "what the rule measured, in its unit; NaN if the broker refused"),
+        Column("limit", "what the rule allows, in its unit; NaN if the broker refused"),
+    ),
+    "risk_events": (
+        _LOCAL_TS,
+        Column("rule", "risk rule", words="rules"),
+        Column("event", "breach, resume, or flat: all positions are closed after a breach", words=RiskEvent),
+        Column("action", "what the rule's breach leads to", words=RiskAction),
+        Column("until_ts", "when trading may resume; 0 if not by time", _NS),
+        Column("value", "what the rule measured, in its unit"),
+        Column("limit", "what the rule allows, in its unit"),
     ),
     "equity": (
         _LOCAL_TS,
         _SYMBOL,
         Column("mid_px", "mid price at which the position is valued", _QUOTE),
         Column("position_qty", "position; negative is short", _BASE),
-        Column("cash", "received for sales minus paid for purchases, since the start", _QUOTE),
-        Column("fees", "fees paid since the start", _QUOTE),
-        Column("equity", "cash + position value - fees: profit since the start", _QUOTE),
+        Column("cash", "received for sales minus paid for purchases, since the start", _SETTLED),
+        Column("fees", "fees paid since the start", _SETTLED),
+        Column("equity", "cash + position value - fees: profit since the start", _SETTLED),
     ),
 }
 """Columns of each table, in file order."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bt_framework.engine.rules import RiskRule, Sizing
+from bt_framework.engine.rules import RULE_STATE, RiskRule, Sizing, Slippage
 from bt_framework.engine.strategy import Strategy
 from bt_framework.records import INTENT, IntentKind, OrderType, Side, record
 from bt_framework.results.run import Instrument
@@ -68,26 +68,50 @@ def check_strategy(strategy: Strategy, seed: int = 1) -> np.ndarray[Any, Any]:
 
 
 def check_risk_rule(rule: RiskRule, seed: int = 1) -> list[bool]:
-    """Ask a risk rule about random intents on random books; returns its answers.
+    """Ask a risk rule about random intents and accounts on random books; returns its answers.
+
+    Those of ``allow``, then those of ``watch``.
 
     Raises
     ------
     AssertionError
-        If it writes to what it is given, or does not answer with a boolean.
+        If it writes to what it is given but for its state, says a refusal without value and limit, or does not answer
+        with a boolean.
     """
+    kernels = [kernel for kernel in rule.kernels if kernel]
+    assert kernels, "a rule must have a kernel"
     p = rule.params(INSTRUMENTS)
     _check_record(p, "params")
-    allow, rng = load(rule.kernel), np.random.default_rng(seed)
+    first, second = rule.state(INSTRUMENTS), rule.state(INSTRUMENTS)
+    _check_record(first, "state")
+    assert list(first.dtype.names or ())[: len(RULE_STATE)] == list(RULE_STATE), (
+        "state() must begin with RULE_STATE: use rule_state()"
+    )
+    assert first.tobytes() == second.tobytes(), "state() must return the same every time"
+    assert not np.shares_memory(first, second), "state() must be fresh"
+    rng = np.random.default_rng(seed)
     answers = []
-    for _ in range(200):
-        desk = _random_desk(INSTRUMENTS, rng)
-        intent = _random_intent(desk, rng)
-        before, values = desk.snapshot(), (intent.tobytes(), p.tobytes())
-        answer = allow(desk.market, desk.account, intent, p)
-        assert isinstance(answer, bool | np.bool_), f"{rule.kernel} must return a bool, was {type(answer)}"
-        assert desk.snapshot() == before, f"{rule.kernel} must not write to market or account"
-        assert (intent.tobytes(), p.tobytes()) == values, f"{rule.kernel} must not write to intent or p"
-        answers.append(bool(answer))
+    for reference in kernels:
+        s = rule.state(INSTRUMENTS)
+        s.day_end_ts = 2**62
+        ask = load(reference)
+        for turn in range(200):
+            desk = _random_desk(INSTRUMENTS, rng)
+            desk.at(turn * 0.1)
+            intent = _random_intent(desk, rng)
+            before, values = desk.snapshot(), (intent.tobytes(), p.tobytes())
+            if reference == rule.kernels.allow:
+                answer = ask(desk.market, desk.account, intent, p, s)
+                bad = not answer
+            else:
+                answer = bad = ask(desk.market, desk.account, p, s)
+            assert isinstance(answer, bool | np.bool_), f"{reference} must return a bool, was {type(answer)}"
+            assert not bad or (s.value == s.value and s.limit == s.limit), (
+                f"{reference} must set s.value and s.limit before it refuses"
+            )
+            assert desk.snapshot() == before, f"{reference} must not write to market or account"
+            assert (intent.tobytes(), p.tobytes()) == values, f"{reference} must not write to intent or p"
+            answers.append(bool(answer))
     return answers
 
 
@@ -97,20 +121,46 @@ def check_sizing(sizing: Sizing, seed: int = 1) -> list[float]:
     Raises
     ------
     AssertionError
-        If it writes to what it is given, or answers with a negative number, infinity or NaN.
+        If it writes to what it is given but for its state, or answers with a negative number, infinity or NaN.
     """
-    p = sizing.params(INSTRUMENTS)
+    p, s = sizing.params(INSTRUMENTS), sizing.state(INSTRUMENTS)
     _check_record(p, "params")
+    _check_record(s, "state")
     unit_qty, rng = load(sizing.kernel), np.random.default_rng(seed)
     answers = []
     for turn in range(200):
         desk = _random_desk(INSTRUMENTS, rng)
+        desk.at(turn * 0.1)
         before, values = desk.snapshot(), p.tobytes()
-        qty = unit_qty(desk.market, desk.account, turn % len(INSTRUMENTS), p)
+        qty = unit_qty(desk.market, desk.account, turn % len(INSTRUMENTS), p, s)
         assert 0 <= qty < float("inf"), f"{sizing.kernel} must return a finite number >= 0, was {qty}"
         assert desk.snapshot() == before, f"{sizing.kernel} must not write to market or account"
         assert p.tobytes() == values, f"{sizing.kernel} must not write to p"
         answers.append(float(qty))
+    return answers
+
+
+def check_slippage(slippage: Slippage, seed: int = 1) -> list[float]:
+    """Ask a slippage model about random takers on random books; returns its answers, bps.
+
+    Raises
+    ------
+    AssertionError
+        If it writes to what it is given, or answers with a negative number, infinity or NaN.
+    """
+    p = slippage.params(INSTRUMENTS)
+    _check_record(p, "params")
+    slippage_bps, rng = load(slippage.kernel), np.random.default_rng(seed)
+    answers = []
+    for turn in range(200):
+        desk = _random_desk(INSTRUMENTS, rng)
+        asset, before, values = turn % len(INSTRUMENTS), desk.snapshot(), p.tobytes()
+        qty = float(rng.integers(1, 5_000)) * INSTRUMENTS[asset].lot_size
+        bps = slippage_bps(desk.market, asset, int(rng.choice([1, -1])), rng.uniform(50.0, 2_500.0), qty, p)
+        assert 0 <= bps < 10_000, f"{slippage.kernel} must return bps from 0 to 10,000, was {bps}"
+        assert desk.snapshot() == before, f"{slippage.kernel} must not write to market"
+        assert p.tobytes() == values, f"{slippage.kernel} must not write to p"
+        answers.append(float(bps))
     return answers
 
 

@@ -38,6 +38,8 @@ class Desk:
         In the order that kernels see them.
     end_s : float
         When the run ends, seconds after its start.
+    capital : float
+        At the start, settlement currency.
 
     Attributes
     ----------
@@ -54,18 +56,27 @@ class Desk:
     99.5
     """
 
-    def __init__(self, instruments: Sequence[Instrument], end_s: float = 3_600.0) -> None:
+    def __init__(
+        self, instruments: Sequence[Instrument], end_s: float = 3_600.0, capital: float = 100_000.0
+    ) -> None:
         rows = [
-            {"tick_size": i.tick_size, "lot_size": i.lot_size, "contract_size": i.contract_size}
+            {
+                "tick_size": i.tick_size,
+                "lot_size": i.lot_size,
+                "contract_size": i.contract_size,
+                "inverse": i.inverse,
+            }
             for i in instruments
         ]
         self.clock = np.zeros(1, CLOCK)
         self.clock[0]["next_order_id"] = 1
         self.clock[0]["start_ts"] = self.clock[0]["now_ts"] = START_TS
         self.clock[0]["end_ts"] = START_TS + round(end_s * 1e9)
+        self.clock[0]["capital"] = capital
         self.quotes = np.zeros(len(rows), QUOTE)
         for quote, row in zip(self.quotes, rows, strict=True):
-            quote["tick_size"], quote["lot_size"], quote["contract_size"] = row.values()
+            for name, value in row.items():
+                quote[name] = value
             for name in ("bid_px", "ask_px", "bid_qty", "ask_qty"):
                 quote[name] = math.nan
         self.ledger = np.zeros(len(rows), LEDGER)

@@ -6,6 +6,7 @@ from bt_framework.jit import kernel
 
 
 @kernel
-def allow(market, account, intent, p):
-    """Let through orders whose price x quantity x contract size is at most the limit."""
-    return intent.px * intent.qty * market.contract_size(intent.asset) <= p.limit_notional
+def allow(market, account, intent, p, s):
+    """Let through orders whose value is at most the limit."""
+    s.value, s.limit = market.notional(intent.asset, intent.px, intent.qty), p.limit_notional
+    return s.value <= s.limit

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from bt_framework.config.schema import ComponentConfig, param
-from bt_framework.engine.rules import RiskRule
-from bt_framework.engine.strategy import params_record
+from bt_framework.config.schema import param
+from bt_framework.engine.rules import RiskRule, RiskRuleConfig, RuleKernels
 from bt_framework.errors import ConfigError
-from bt_framework.results.run import Instrument
 
 
 @dataclass
-class MaxPosition(ComponentConfig):
+class MaxPosition(RiskRuleConfig):
     """Refuse orders that could take a position beyond a limit if all that is working filled."""
 
     name: str = param("max_position", "registry name")
@@ -31,14 +26,7 @@ class MaxPosition(ComponentConfig):
 class MaxPositionRule(RiskRule):
     """See `MaxPosition`."""
 
-    kernel = "bt_plugins.risk.max_position._kernels:allow"
-
-    def __init__(self, config: MaxPosition) -> None:
-        self._config = config
-
-    def params(self, instruments: Sequence[Instrument]) -> np.record:
-        """Return the limit."""
-        return params_record(self._config)
+    kernels = RuleKernels(allow="bt_plugins.risk.max_position._kernels:allow")
 
 
 def build(config: MaxPosition) -> MaxPositionRule:

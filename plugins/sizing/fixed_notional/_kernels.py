@@ -6,7 +6,7 @@ from bt_framework.jit import kernel
 
 
 @kernel
-def unit_qty(market, account, asset, p):
-    """Value / (mid x contract size), base units; 0 while there is no mid."""
+def unit_qty(market, account, asset, p, s):
+    """Value / value of one unit at mid, base units; 0 while there is no mid."""
     px = market.mid_px(asset)
-    return p.notional / (px * market.contract_size(asset)) if px > 0 else 0.0
+    return p.notional / market.notional(asset, px, 1.0) if px > 0 else 0.0

@@ -6,6 +6,6 @@ from bt_framework.jit import kernel
 
 
 @kernel
-def unit_qty(market, account, asset, p):
+def unit_qty(market, account, asset, p, s):
     """Return the configured quantity."""
     return p.qty

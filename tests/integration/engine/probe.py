@@ -17,8 +17,9 @@ from bt_framework.engine.models import (
     QueueKind,
     QueueModel,
 )
-from bt_framework.engine.program import Program, build_program
-from bt_framework.engine.session import Clocking, Market, Records, Session
+from bt_framework.engine.program import KernelSet, Program, build_program
+from bt_framework.engine.rules import RiskRuleConfig, RuleKernels, rule_state
+from bt_framework.engine.session import AccountTerms, Clocking, Market, Records, RuleRecords, Session
 from bt_framework.engine.strategy import Kernels
 from bt_framework.records import Side, TimeInForce, record
 from bt_framework.results.run import TABLES, Instrument
@@ -37,7 +38,7 @@ def program(*, book: bool = False) -> Program:
         on_book="probe_kernels:on_book" if book else None,
         on_order="probe_kernels:on_order",
     )
-    return build_program(kernels, ["probe_kernels:allow_all"], "probe_kernels:one")
+    return build_program(KernelSet(kernels, [RuleKernels("probe_kernels:allow_all")], "probe_kernels:one"))
 
 
 def do(action: int, at_ms: float = 0, *, reason: int = 0, **values: float) -> tuple[float, ...]:
@@ -102,11 +103,14 @@ def session_of(
         params=record(pk.PARAMS, start_ts=start_ts),
         state=state,
         work=np.array([*script, (0.0,) * 9]),
-        rules=(record(np.dtype([("unused", "i8")])),),
-        sizing=record(np.dtype([("unused", "i8")])),
+        rules=(RuleRecords(rule_state(), rule_state(), RiskRuleConfig()),),
+        sizing=(rule_state(), rule_state()),
+        slippage=rule_state(),
     )
     clocking = Clocking(start_ts, START_TS + int(end_ms * MS), int(timer_ms * MS), 1_000 * MS)
-    return Session(markets, program(book=book), clocking, records, log_rows=log_rows), state
+    return Session(
+        markets, program(book=book), clocking, records, AccountTerms(100_000.0), log_rows=log_rows
+    ), state
 
 
 def collect(session: Session, state: Any, max_wakes: int = 1_000) -> Outcome:

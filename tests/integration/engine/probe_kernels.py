@@ -90,7 +90,7 @@ def on_order(market, account, out, p, s, w):
 
 
 @kernel
-def allow_all(market, account, intent, p):
+def allow_all(market, account, intent, p, s):
     """Let everything through."""
     return True
 
@@ -102,6 +102,6 @@ def refuse_large(market, account, intent, p):
 
 
 @kernel
-def one(market, account, asset, p):
+def one(market, account, asset, p, s):
     """Size one."""
     return 1.0

@@ -1,0 +1,173 @@
+"""What follows when a risk rule is breached: cancel, flatten, halt, resume."""
+
+from __future__ import annotations
+
+import math
+
+from bt_framework.engine import _native
+from bt_framework.engine._broker import log_order, send
+from bt_framework.engine.portfolio import only_reduces
+from bt_framework.jit import kernel
+from bt_framework.records import (
+    IntentKind,
+    OrderEvent,
+    OrderType,
+    RefusalReason,
+    RiskAction,
+    RiskEvent,
+    Tag,
+    TimeInForce,
+)
+
+_NEW, _CANCEL = int(IntentKind.NEW), int(IntentKind.CANCEL)
+_CANCEL_REQUESTED = int(OrderEvent.CANCEL_REQUESTED)
+_MARKET, _IOC, _RISK = int(OrderType.MARKET), int(TimeInForce.IOC), int(Tag.RISK)
+_RULE, _HALTED = int(RefusalReason.RULE), int(RefusalReason.HALTED)
+_REFUSE, _CANCEL_ALL = int(RiskAction.REFUSE), int(RiskAction.CANCEL_ALL)
+_FLATTEN_AND_HALT, _HALT_FOR_DAY = int(RiskAction.FLATTEN_AND_HALT), int(RiskAction.HALT_FOR_DAY)
+_NEVER = 2**63 - 1
+_BREACH, _RESUME, _FLAT = int(RiskEvent.BREACH), int(RiskEvent.RESUME), int(RiskEvent.FLAT)
+
+
+@kernel
+def log_risk_event(a, rule, event, value, limit):
+    """Write a row to the risk events."""
+    clock, control = a.clock[0], a.controls[rule]
+    row = a.risk_events[clock.risk_events]
+    clock.risk_events += 1
+    row.local_ts, row.rule, row.event = clock.now_ts, rule, event
+    row.action, row.until_ts, row.value, row.limit = control.action, control.until_ts, value, limit
+
+
+@kernel
+def follow_calendar(a, s, calendar):
+    """Keep a rule's local day: ``s`` is its state, ``calendar`` its CALENDAR_DAY rows, the first before the run."""
+    if a.clock[0].now_ts < s.day_next_ts:
+        return
+    while s.day + 1 < calendar.size and calendar[s.day + 1].from_ts <= a.clock[0].now_ts:
+        s.day += 1
+    today, after = calendar[s.day], s.day + 1
+    s.day_start_ts, s.utc_offset_ns = today.day_start_ts, today.utc_offset_ns
+    s.day_next_ts = calendar[after].from_ts if after < calendar.size else _NEVER
+    while after < calendar.size and calendar[after].day_start_ts == today.day_start_ts:
+        after += 1
+    s.day_end_ts = calendar[after].day_start_ts if after < calendar.size else _NEVER
+
+
+@kernel
+def trip(a, rule, s):
+    """Begin what rule `rule`'s action says; ``s`` is its state."""
+    clock, control = a.clock[0], a.controls[rule]
+    if control.active:
+        return
+    control.active = 1
+    control.until_ts = clock.now_ts + control.resume_after_ns if control.resume_after_ns > 0 else 0
+    if control.action == _HALT_FOR_DAY:
+        control.until_ts = s.day_end_ts
+    if control.action != _REFUSE:
+        clock.cancel_below_id = clock.next_order_id
+    if control.action == _FLATTEN_AND_HALT:
+        clock.flattening, clock.flatten_rule = 1, rule
+    log_risk_event(a, rule, _BREACH, s.value, s.limit)
+
+
+@kernel
+def note_refusal(a, rule, s):
+    """Keep what a refusing rule measured for its row, and begin its action."""
+    clock = a.clock[0]
+    clock.refused_value, clock.refused_limit = s.value, s.limit
+    if a.controls[rule].action != _REFUSE:
+        trip(a, rule, s)
+
+
+@kernel
+def govern(a, rule, breached, s):
+    """Begin or end what a rule's breach leads to."""
+    control = a.controls[rule]
+    if not control.active:
+        if breached:
+            trip(a, rule, s)
+        return
+    if control.until_ts > 0:
+        ended = a.clock[0].now_ts >= control.until_ts
+    else:
+        ended = control.action < _FLATTEN_AND_HALT and not breached
+    if ended:
+        control.active, control.until_ts, s.resumed = 0, 0, 1
+        log_risk_event(a, rule, _RESUME, s.value, s.limit)
+
+
+@kernel
+def barrier(a, account, intent):
+    """Place of the first breached rule that keeps `intent` from being sent, or -1."""
+    if intent.kind == _CANCEL:
+        return -1
+    for rule in range(a.controls.size):
+        control = a.controls[rule]
+        if control.active and (control.action == _FLATTEN_AND_HALT or not only_reduces(account, intent)):
+            return rule
+    return -1
+
+
+@kernel
+def barrier_reason(a, rule):
+    """Return the `RefusalReason` for which breached rule `rule` keeps intents back."""
+    return _HALTED if a.controls[rule].action >= _FLATTEN_AND_HALT else _RULE
+
+
+@kernel
+def cancel_marked(engine, is_roi, a):
+    """Cancel the working orders that are to be; returns the engine's code."""
+    clock, left = a.clock[0], 0
+    for index in range(clock.open_orders):
+        order = a.open_orders[index]
+        if order.order_id >= clock.cancel_below_id:
+            continue
+        left += 1
+        if order.request == 0:
+            order.request = _CANCEL
+            log_order(a, order, _CANCEL_REQUESTED, 0)
+            code = _native.cancel(engine, is_roi, order.asset, order.order_id, 0)
+            if code != 0:
+                clock.fault_order_id = order.order_id
+                return code
+    if left == 0:
+        clock.cancel_below_id = 0
+    return 0
+
+
+@kernel
+def flatten(engine, is_roi, a, market):
+    """Close what is open at the market, one order per instrument at a time; returns the engine's code."""
+    clock, open_positions = a.clock[0], 0
+    for asset in range(a.ledger.size):
+        books = a.ledger[asset]
+        if books.position_qty == 0 and books.open_buy_qty + books.open_sell_qty == 0:
+            continue
+        open_positions += 1
+        side = -1 if books.position_qty > 0 else 1
+        px = market.best_ask_px(asset) if side > 0 else market.best_bid_px(asset)
+        if books.position_qty == 0 or books.open_buy_qty + books.open_sell_qty > 0 or not math.isfinite(px):
+            continue
+        intent = a.intents[0]
+        intent.kind, intent.asset, intent.side, intent.tag, intent.signal_id = _NEW, asset, side, _RISK, 0
+        intent.order_type, intent.time_in_force = _MARKET, _IOC
+        intent.order_id, intent.px, intent.qty = clock.next_order_id, px, abs(books.position_qty)
+        clock.next_order_id += 1
+        code = send(engine, is_roi, a, intent)
+        if code != 0:
+            clock.fault_order_id = intent.order_id
+            return code
+    if open_positions == 0:
+        clock.flattening = 0
+        log_risk_event(a, clock.flatten_rule, _FLAT, math.nan, math.nan)
+    return 0
+
+
+@kernel
+def enforce(engine, is_roi, a, market):
+    """Go on with what breached rules have begun; returns the engine's code."""
+    code = cancel_marked(engine, is_roi, a) if a.clock[0].cancel_below_id > 0 else 0
+    if code == 0 and a.clock[0].flattening:
+        code = flatten(engine, is_roi, a, market)
+    return code
