@@ -1,9 +1,7 @@
-"""One pass over the events: their order, flags and values, the grids of prices and quantities, and the book.
+"""One pass over the events: their order, flags and values, the book that they make, and how that goes on.
 
-The book is that of the receiver (rows flagged LOCAL), in ticks, without sizes. Each side is a table of
-`SLOTS` ticks addressed by ``tick % SLOTS``: of two levels further apart than that, the nearer one stays. Two
-touches are kept: `RAW` is the best of all levels, which may be crossed; `ENGINE` is what hftbacktest shows,
-where the latest level wins and the other side's crossed ones are passed over. `COUNT` is the number of levels.
+The book is that of the receiver (rows flagged LOCAL), in ticks, without sizes, see `bt_framework.data._book`. It is
+judged once all rows of one local time, a batch, are in.
 """
 
 from __future__ import annotations
@@ -13,40 +11,44 @@ from typing import Any
 
 import numpy as np
 
+from bt_framework.data._book import (
+    ASK,
+    BID,
+    COUNT,
+    ENGINE,
+    NONE,
+    PER_GROUP,
+    RAW,
+    SLOTS,
+    clear_side,
+    drop_order,
+    drop_side,
+    empty_level,
+    fill_level,
+    join_level,
+    leave_level,
+    order_place,
+    put_order,
+)
+from bt_framework.data._watch import follow_state, judge_px, note_latency, note_profile, note_silence
 from bt_framework.jit import cached_kernel, kernel
-
-SLOTS = 1 << 18
-PER_GROUP = 64
-NONE = -(1 << 63)
-"""No such tick, time or index."""
 
 EXCH, LOCAL, BUY, SELL = 1 << 31, 1 << 30, 1 << 29, 1 << 28
 DEPTH, TRADE, CLEAR, SNAPSHOT, BBO = 1, 2, 3, 4, 5
 ADD, CANCEL, MODIFY, FILL = 10, 11, 12, 13
-ENGINE, RAW, COUNT = 0, 1, 2
-BID, ASK = 0, 1
+CROSSED, LOCKED, HALF_EMPTY, FORMING = 0, 1, 2, 3
+"""States of a book that are followed."""
 
-OFF_PER_MILLE = 1
-"""Values off the grid, per 1,000, above which an inferred grid is refined instead of blaming the values."""
+TRADES, MIDS = 0, 1
+"""Series of prices that are judged."""
 
+UNKNOWN, KNOWN = -1, -2
+"""Why an order has no place."""
+
+SECOND_NS = 1_000_000_000
 TIGHT_SHARE = 50
 """A touch is tight if its spread is at most 1 / 50 of its bid."""
 
-GRID = np.dtype(
-    [
-        ("scale", "f8"),
-        ("unit", "i8"),
-        ("values", "i8"),
-        ("off", "i8"),
-        ("off_unit", "i8"),
-        ("first_off", "i8"),
-        ("known_size", "f8"),
-        ("known_off", "i8"),
-        ("known_first", "i8"),
-        ("known_value", "f8"),
-    ]
-)
-"""A grid under inference, of size ``unit / scale``. ``known_*`` compare with a size given beforehand."""
 
 STATS = np.dtype(
     [
@@ -68,14 +70,38 @@ STATS = np.dtype(
         ("early", "i8"),
         ("early_first", "i8"),
         ("early_ns", "i8"),
+        ("first_latency_ns", "i8"),
+        ("const_latency_rows", "i8"),
+        ("max_latency_ns", "i8"),
+        ("latency_ns", "i8"),
+        ("latency_bin", "i8"),
+        ("local_times", "i8"),
+        ("local_whole_s", "i8"),
         ("invalid", "i8"),
         ("invalid_first", "i8"),
+        ("negative", "i8"),
+        ("negative_first", "i8"),
+        ("zero", "i8"),
+        ("zero_first", "i8"),
         ("clears", "i8"),
         ("level_rows", "i8"),
         ("order_rows", "i8"),
+        ("trade_rows", "i8"),
+        ("unknown_ids", "i8"),
+        ("unknown_ids_first", "i8"),
+        ("known_ids", "i8"),
+        ("known_ids_first", "i8"),
+        ("live_exch", "i8"),
+        ("live_local", "i8"),
+        ("max_live", "i8"),
         ("deep_batches", "i8"),
+        ("formed", "i8"),
         ("batch_ts", "i8"),
+        ("batch_exch_ts", "i8"),
         ("batch_index", "i8"),
+        ("batch_trades", "i8"),
+        ("batch_latency_ns", "i8"),
+        ("book_batches", "i8"),
         ("batches", "i8"),
         ("tight_batches", "i8"),
         ("low_ticks", "i8"),
@@ -84,156 +110,14 @@ STATS = np.dtype(
         ("tight_high_ticks", "i8"),
         ("trade_low_ticks", "i8"),
         ("trade_high_ticks", "i8"),
-        ("crossed", "i8"),
-        ("crossed_first", "i8"),
-        ("crossed_ns", "i8"),
-        ("crossed_since", "i8"),
+        ("episodes", "i8"),
+        ("silences", "i8"),
+        ("profile_since", "i8"),
+        ("profile_width_ns", "i8"),
         ("tick_size", "f8"),
     ]
 )
 """What has been seen so far. Indices and times that were not seen yet are `NONE`."""
-
-
-@kernel
-def gcd(a: Any, b: Any) -> Any:
-    """Greatest common divisor of two int64 >= 0."""
-    while b:
-        a, b = b, a % b
-    return a
-
-
-@kernel
-def place_on_grid(g: Any, value: float, index: int) -> None:
-    """Refine the grid `g` by one value > 0, and compare the value with the size known beforehand, if any."""
-    scaled = value * g.scale
-    if scaled < 4e18:
-        mantissa = np.int64(scaled + 0.5)
-        if mantissa > 0:
-            g.values += 1
-            if g.unit == 0:
-                g.unit = mantissa
-            elif mantissa % g.unit != 0:
-                g.off += 1
-                g.off_unit = gcd(g.off_unit, mantissa)
-                if g.first_off == NONE:
-                    g.first_off = index
-                if g.off * 1_000 > g.values * OFF_PER_MILLE:
-                    g.unit = gcd(g.unit, g.off_unit)
-                    g.off, g.off_unit, g.first_off = 0, 0, NONE
-    if g.known_size > 0.0:
-        steps = value / g.known_size
-        if abs(steps - math.floor(steps + 0.5)) > 1e-4:
-            if g.known_off == 0:
-                g.known_first, g.known_value = index, value
-            g.known_off += 1
-
-
-@cached_kernel
-def scan_grids(rows: Any, px_grid: Any, qty_grid: Any, first_index: int) -> None:
-    """Infer the grids of prices and quantities; both in records of `GRID`.
-
-    Parameters
-    ----------
-    rows : EVENT array of shape (n_rows,)
-    px_grid, qty_grid : records of `GRID`
-    first_index : int
-        Index of the first row in the whole stream.
-    """
-    for i in range(len(rows)):
-        row = rows[i]
-        kind = np.int64(row["ev"]) & 0xFF
-        if kind != CLEAR:
-            px, qty = row["px"], row["qty"]
-            if px > 0.0 and px < math.inf:
-                place_on_grid(px_grid, px, first_index + i)
-            if qty > 0.0 and qty < math.inf:
-                place_on_grid(qty_grid, qty, first_index + i)
-
-
-@kernel
-def find_level(tags: Any, groups: Any, side: int, tick: Any, away: int) -> Any:
-    """First filled tick at or after `tick` in the direction `away`, or `NONE`."""
-    seen = 0
-    while seen < SLOTS:
-        slot = tick & (SLOTS - 1)
-        step = 1
-        if groups[side, slot // PER_GROUP] == 0:
-            inside = slot & (PER_GROUP - 1)
-            step = PER_GROUP - inside if away > 0 else inside + 1
-        elif tags[side, slot] == tick:
-            return tick
-        tick += away * step
-        seen += step
-    return NONE
-
-
-@kernel
-def fill_level(best: Any, tags: Any, groups: Any, side: int, tick: Any) -> None:
-    """A level has size: enter it, and move both touches."""
-    away = 1 if side == ASK else -1
-    slot = tick & (SLOTS - 1)
-    held = tags[side, slot]
-    if held == NONE:
-        groups[side, slot // PER_GROUP] += 1
-        best[COUNT, side] += 1
-        tags[side, slot] = tick
-    elif held != tick:
-        reference = best[ENGINE, side]
-        if reference == NONE or abs(tick - reference) < abs(held - reference):
-            tags[side, slot] = tick
-    for view in (ENGINE, RAW):
-        if best[view, side] == NONE or (best[view, side] - tick) * away > 0:
-            best[view, side] = tick
-    other = 1 - side
-    if best[ENGINE, other] != NONE and (best[ENGINE, other] - best[ENGINE, side]) * away >= 0:
-        best[ENGINE, other] = find_level(tags, groups, other, best[ENGINE, side] - away, -away)
-
-
-@kernel
-def empty_level(best: Any, tags: Any, groups: Any, side: int, tick: Any) -> None:
-    """A level has no size any more: take it out, and move the touches that it was."""
-    away = 1 if side == ASK else -1
-    slot = tick & (SLOTS - 1)
-    if tags[side, slot] == tick:
-        tags[side, slot] = NONE
-        groups[side, slot // PER_GROUP] -= 1
-        best[COUNT, side] -= 1
-    for view in (ENGINE, RAW):
-        if best[view, side] == tick:
-            best[view, side] = find_level(tags, groups, side, tick + away, away)
-
-
-@kernel
-def clear_side(best: Any, tags: Any, groups: Any, side: int, limit: Any) -> None:
-    """Take out the levels from the best to `limit`, or all of them if that is `NONE`."""
-    away = 1 if side == ASK else -1
-    while best[RAW, side] != NONE and (limit == NONE or (limit - best[RAW, side]) * away >= 0):
-        empty_level(best, tags, groups, side, best[RAW, side])
-
-
-@kernel
-def close_batch(s: Any, best: Any, end_ts: int) -> None:
-    """All rows of one local time are in: judge the book."""
-    if best[COUNT, BID] > 1 or best[COUNT, ASK] > 1:
-        s.deep_batches += 1
-    bid, ask = best[ENGINE, BID], best[ENGINE, ASK]
-    if bid != NONE and ask != NONE:
-        s.batches += 1
-        s.low_ticks = min(s.low_ticks, bid) if s.low_ticks != NONE else bid
-        s.high_ticks = max(s.high_ticks, ask)
-        if (ask - bid) * TIGHT_SHARE <= bid:
-            s.tight_batches += 1
-            s.tight_low_ticks = min(s.tight_low_ticks, bid) if s.tight_low_ticks != NONE else bid
-            s.tight_high_ticks = max(s.tight_high_ticks, ask)
-    if best[RAW, BID] != NONE and best[RAW, ASK] != NONE and best[RAW, BID] >= best[RAW, ASK]:
-        if s.crossed_since == NONE:
-            s.crossed_since = s.batch_ts
-            s.crossed += 1
-            if s.crossed_first == NONE:
-                s.crossed_first = s.batch_index
-        s.crossed_ns += end_ts - s.batch_ts
-    else:
-        s.crossed_since = NONE
 
 
 @kernel
@@ -272,19 +156,34 @@ def check_row(s: Any, row: Any, ev: Any) -> None:
 
 
 @kernel
-def is_invalid(row: Any, kind: Any) -> bool:
-    """Whether price or quantity cannot be: not a number, infinite, a price <= 0, a quantity < 0."""
+def check_values(s: Any, row: Any, kind: Any) -> bool:
+    """Count a price or quantity that cannot be, or that says nothing; returns whether the row can act on a book."""
+    px, qty = row["px"], row["qty"]
     if kind == CLEAR:
-        return math.isnan(row["px"])
-    priced = kind in (DEPTH, TRADE, SNAPSHOT, BBO)
-    if priced and not (row["px"] > 0.0 and row["px"] < math.inf):
-        return True
-    return priced and not (row["qty"] >= 0.0 and row["qty"] < math.inf)
+        usable = not math.isnan(px)
+    elif kind not in (DEPTH, TRADE, SNAPSHOT, BBO, ADD, MODIFY, FILL):
+        return bool(kind == CANCEL)
+    else:
+        usable = px > 0.0 and px < math.inf and qty > -math.inf and qty < math.inf
+    if not usable:
+        s.invalid += 1
+        if s.invalid_first == NONE:
+            s.invalid_first = s.rows
+    elif qty < 0.0 and kind != CLEAR:
+        s.negative += 1
+        if s.negative_first == NONE:
+            s.negative_first = s.rows
+        return False
+    elif qty == 0.0 and kind in (TRADE, ADD, MODIFY, FILL):
+        s.zero += 1
+        if s.zero_first == NONE:
+            s.zero_first = s.rows
+    return usable
 
 
 @kernel
-def replay_row(s: Any, row: Any, ev: Any, best: Any, tags: Any, groups: Any) -> None:
-    """Let one LOCAL row of a valid price act on the book."""
+def replay_level(s: Any, row: Any, ev: Any, best: Any, tags: Any, groups: Any) -> None:
+    """Let one LOCAL row that is about price levels, trades or a cleared book act on the book."""
     kind = ev & 0xFF
     side = BID if ev & BUY else ASK
     if kind in (DEPTH, SNAPSHOT):
@@ -298,11 +197,12 @@ def replay_row(s: Any, row: Any, ev: Any, best: Any, tags: Any, groups: Any) -> 
         tick = np.int64(math.floor(row["px"] / s.tick_size + 0.5))
         s.trade_low_ticks = min(s.trade_low_ticks, tick) if s.trade_low_ticks != NONE else tick
         s.trade_high_ticks = max(s.trade_high_ticks, tick)
+        s.batch_trades += 1
     elif kind == CLEAR:
         s.clears += 1
         both = not ev & (BUY | SELL)
         limit: Any = NONE
-        if not both and row["px"] > 0.0 and row["px"] < math.inf:
+        if not both and s.order_rows == 0 and row["px"] > 0.0 and row["px"] < math.inf:
             limit = np.int64(math.floor(row["px"] / s.tick_size + 0.5))
         if both or side == BID:
             clear_side(best, tags, groups, BID, limit)
@@ -310,54 +210,208 @@ def replay_row(s: Any, row: Any, ev: Any, best: Any, tags: Any, groups: Any) -> 
             clear_side(best, tags, groups, ASK, limit)
 
 
+@kernel
+def clear_orders(orders: Any, ev: Any) -> Any:
+    """Take out the orders of the side that a row clears, or of both; returns how many are left."""
+    both = not ev & (BUY | SELL)
+    if both or ev & BUY:
+        drop_side(orders, BID)
+    if both or not ev & BUY:
+        drop_side(orders, ASK)
+    live = 0
+    for i in range(len(orders)):
+        live += orders[i]["live"]
+    return live
+
+
+@kernel
+def act_on_orders(s: Any, row: Any, ev: Any, orders: Any) -> Any:
+    """Let one row about an order act on the live orders of one clock; a cancelled order stays in its place.
+
+    Returns
+    -------
+    int
+        Where the order is. The engine stops where there is none: `UNKNOWN`, or `KNOWN` if one is added again.
+    """
+    order_id = np.int64(row["order_id"])
+    place = order_place(orders, order_id)
+    if ev & 0xFF != ADD:
+        return place if place >= 0 else UNKNOWN
+    if place >= 0:
+        return KNOWN
+    place = -1 - place
+    tick = np.int64(math.floor(row["px"] / s.tick_size + 0.5))
+    put_order(orders, place, order_id, BID if ev & BUY else ASK, row["px"], tick)
+    return place
+
+
+@kernel
+def count_wrong_id(s: Any, place: Any) -> None:
+    """Count a row about an order that is not there, or is there already."""
+    if place == UNKNOWN:
+        s.unknown_ids += 1
+        if s.unknown_ids_first == NONE:
+            s.unknown_ids_first = s.rows
+    else:
+        s.known_ids += 1
+        if s.known_ids_first == NONE:
+            s.known_ids_first = s.rows
+
+
+@kernel
+def act_on_book(s: Any, row: Any, kind: Any, order: Any, book: Any) -> None:
+    """Carry what a row says of a live order over to the receiver's book."""
+    side, tick = order["side"], order["tick"]
+    if kind == ADD:
+        join_level(book, side, tick)
+    elif kind == CANCEL:
+        leave_level(book, side, tick)
+    elif kind == MODIFY:
+        order["px"] = row["px"]
+        order["tick"] = np.int64(math.floor(row["px"] / s.tick_size + 0.5))
+        if order["tick"] != tick:
+            leave_level(book, side, tick)
+            join_level(book, side, order["tick"])
+
+
+@kernel
+def follow_order(s: Any, row: Any, ev: Any, book: Any, orders: Any) -> None:
+    """Let one row about an order act on the live orders of the clocks that it is flagged for, and on the book."""
+    kind = ev & 0xFF
+    exch_orders, local_orders = orders
+    exch_place = local_place = 0
+    if ev & EXCH:
+        exch_place = act_on_orders(s, row, ev, exch_orders)
+        if exch_place >= 0:
+            s.live_exch += (kind == ADD) - (kind == CANCEL)
+            if kind == CANCEL:
+                drop_order(exch_orders, exch_place)
+    if ev & LOCAL:
+        local_place = act_on_orders(s, row, ev, local_orders)
+        if local_place >= 0:
+            act_on_book(s, row, kind, local_orders[local_place], book)
+            s.live_local += (kind == ADD) - (kind == CANCEL)
+            if kind == CANCEL:
+                drop_order(local_orders, local_place)
+    if exch_place < 0 or local_place < 0:
+        count_wrong_id(s, min(exch_place, local_place))
+    s.max_live = max(s.max_live, s.live_exch, s.live_local)
+
+
+@kernel
+def close_batch(s: Any, book: Any, watch: Any, end_ts: int, end_exch_ts: int) -> None:
+    """All rows of one local time are in: judge the book as it is until `end_ts`."""
+    best = book[0]
+    states, episodes, _, series, windows, _, profile = watch
+    if best[COUNT, BID] > 1 or best[COUNT, ASK] > 1:
+        s.deep_batches += 1
+    bid, ask = best[ENGINE, BID], best[ENGINE, ASK]
+    if bid != NONE and ask != NONE:
+        s.batches += 1
+        s.low_ticks = min(s.low_ticks, bid) if s.low_ticks != NONE else bid
+        s.high_ticks = max(s.high_ticks, ask)
+        if (ask - bid) * TIGHT_SHARE <= bid:
+            s.tight_batches += 1
+            s.tight_low_ticks = min(s.tight_low_ticks, bid) if s.tight_low_ticks != NONE else bid
+            s.tight_high_ticks = max(s.tight_high_ticks, ask)
+            judge_px(series[MIDS], windows[MIDS], 0.5 * (bid + ask) * s.tick_size, s.tick_size, s.batch_index)
+    bid, ask = best[RAW, BID], best[RAW, ASK]
+    both = bid != NONE and ask != NONE
+    half = (bid != NONE) != (ask != NONE)
+    s.book_batches += both
+    if both:
+        s.formed = 1
+    follow_state(s, states[CROSSED], episodes, CROSSED, both and bid > ask, end_ts, end_exch_ts)
+    follow_state(s, states[LOCKED], episodes, LOCKED, both and bid == ask, end_ts, end_exch_ts)
+    follow_state(s, states[HALF_EMPTY], episodes, HALF_EMPTY, half and s.formed != 0, end_ts, end_exch_ts)
+    follow_state(s, states[FORMING], episodes, FORMING, half and s.formed == 0, end_ts, end_exch_ts)
+    if s.batch_latency_ns != NONE:
+        note_profile(s, profile)
+
+
+@kernel
+def open_batch(s: Any, row: Any, watch: Any) -> None:
+    """The first row of a local time is here."""
+    if s.batch_ts != NONE:
+        note_silence(s, watch[5], watch[2], row)
+    s.local_times += 1
+    s.local_whole_s += row["local_ts"] % SECOND_NS == 0
+    s.batch_ts = row["local_ts"]
+    s.batch_exch_ts = row["exch_ts"]
+    s.batch_index = s.rows
+    s.batch_trades = 0
+    s.batch_latency_ns = NONE
+
+
+@kernel
+def scan_local(s: Any, row: Any, ev: Any, book: Any, watch: Any) -> None:
+    """What a LOCAL row of valid values says of the latency and of prices."""
+    latency_ns = row["local_ts"] - row["exch_ts"]
+    note_latency(s, watch[5], latency_ns)
+    if s.batch_latency_ns == NONE or latency_ns < s.batch_latency_ns:
+        s.batch_latency_ns = latency_ns
+    if ev & 0xFF == TRADE:
+        s.trade_rows += 1
+        judge_px(watch[3][TRADES], watch[4][TRADES], row["px"], s.tick_size, s.rows)
+
+
 @cached_kernel
-def scan_rows(rows: Any, s: Any, best: Any, tags: Any, groups: Any) -> None:
+def scan_rows(rows: Any, s: Any, book: Any, orders: Any, watch: Any) -> None:
     """Check the rows and replay the book.
 
     Parameters
     ----------
     rows : EVENT array of shape (n_rows,)
     s : record of `STATS`
-    best : int64 array of shape (3, 2), ticks, [ENGINE | RAW | COUNT, BID | ASK]
-    tags : int64 array of shape (2, SLOTS), the tick that each slot holds
-    groups : int64 array of shape (2, SLOTS // PER_GROUP), filled slots of each group
+    book : tuple of arrays: ``best`` int64 (3, 2), ticks, [ENGINE | RAW | COUNT, BID | ASK]; ``tags`` int64 (2, SLOTS),
+        the tick that each slot holds; ``groups`` int64 (2, SLOTS // PER_GROUP), filled slots of each group; ``counts``
+        int32 (2, SLOTS), orders of each slot
+    orders : tuple of `bt_framework.data._book.ORDER` arrays, at most half full after these rows: live orders as the
+        exchange and as the receiver knows them
+    watch : tuple of arrays, see `bt_framework.data._watch.new_watch`
     """
+    best, tags, groups, _ = book
     for i in range(len(rows)):
         row = rows[i]
         ev = np.int64(row["ev"])
+        kind = ev & 0xFF
         check_row(s, row, ev)
-        invalid = is_invalid(row, ev & 0xFF)
-        if invalid:
-            s.invalid += 1
-            if s.invalid_first == NONE:
-                s.invalid_first = s.rows
-        if ev & 0xFF >= ADD:
+        usable = check_values(s, row, kind)
+        if ev & LOCAL and row["local_ts"] != s.batch_ts:
+            if s.batch_ts != NONE:
+                close_batch(s, book, watch, row["local_ts"], row["exch_ts"])
+            open_batch(s, row, watch)
+        if kind >= ADD:
             s.order_rows += 1
-        if ev & LOCAL:
-            if row["local_ts"] != s.batch_ts:
-                if s.batch_ts != NONE:
-                    close_batch(s, best, row["local_ts"])
-                s.batch_ts = row["local_ts"]
-                s.batch_index = s.rows
-            if not invalid:
-                replay_row(s, row, ev, best, tags, groups)
+            if usable and kind <= FILL:
+                follow_order(s, row, ev, book, orders)
+        if kind == CLEAR and s.order_rows:
+            if ev & EXCH:
+                s.live_exch = clear_orders(orders[0], ev)
+            if ev & LOCAL:
+                s.live_local = clear_orders(orders[1], ev)
+        if ev & LOCAL and usable:
+            scan_local(s, row, ev, book, watch)
+            if kind < ADD:
+                replay_level(s, row, ev, best, tags, groups)
         s.rows += 1
 
 
 @cached_kernel
-def finish_scan(s: Any, best: Any) -> None:
+def finish_scan(s: Any, book: Any, watch: Any) -> None:
     """Close the last batch."""
     if s.batch_ts != NONE:
-        close_batch(s, best, s.batch_ts)
+        close_batch(s, book, watch, s.batch_ts, s.batch_exch_ts)
 
 
 @cached_kernel
-def rescale_book(s: Any, best: Any, tags: Any, groups: Any, ratio: int) -> None:
+def rescale_book(s: Any, book: Any, ratio: int) -> None:
     """The tick has become `ratio` times finer: move every level and every extreme.
 
     Late in a stream some levels may have been rounded to the coarser tick: then the book starts anew.
     """
-    late = s.rows * OFF_PER_MILLE >= 1_000
+    best, tags, groups, _ = book
+    late = s.rows >= 1_000
     for side in range(2):
         levels = tags[side][tags[side] != NONE]
         tags[side, :] = NONE

@@ -41,6 +41,7 @@ class ShiftedFeed(Feed):
         report.symbol, report.rows_read = self.symbol, self._stored.events
         report.dropped, report.gaps = dict(source.dropped), source.gaps
         report.missing_updates, report.first_problem = source.missing_updates, source.first_problem
+        report.duplicates, report.first_dropped = source.duplicates, dict(source.first_dropped)
         report.notes = {**source.notes, "feed_offset_ns": self._offset_ns}
         events = self._stored.open()
         for start in range(0, len(events), _CHUNK_ROWS):

@@ -35,11 +35,15 @@ class FeedReport:
         Breaks in the venue's sequence numbers.
     missing_updates : int
         Sequence numbers that the breaks skipped.
+    duplicates : int
+        Updates that came again, by the venue's sequence numbers.
     first_problem : str
         Where the first dropped or broken row was, for people.
     notes : dict
         Anything else worth keeping, such as the clock correction. ``contract`` = ``"inverse"`` marks contracts that
-        pay in their base; runs refuse them.
+        pay in their base; runs refuse them. The doctor reads ``closed_phases`` ([[start, end], ...], exchange time:
+        nobody could trade), ``announced_span`` ([start, end], local time that the file says it covers) and ``clock`` =
+        ``"synthetic"`` (the reader made the times up).
     """
 
     symbol: str = ""
@@ -48,6 +52,7 @@ class FeedReport:
     first_dropped: dict[str, str] = field(default_factory=dict)
     gaps: int = 0
     missing_updates: int = 0
+    duplicates: int = 0
     first_problem: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
 

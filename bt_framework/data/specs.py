@@ -60,7 +60,7 @@ def resolve(symbol: str, known: KnownSizes, px_grid: Any, qty_grid: Any, max_px:
 
     Parameters
     ----------
-    px_grid, qty_grid : records of `bt_framework.data._scan.GRID`
+    px_grid, qty_grid : records of `bt_framework.data._grid.GRID`
         What the prices and quantities say.
     max_px : float
         Highest price of the first block, quote currency.

@@ -16,7 +16,7 @@ from bt_framework.data.doctor import Doctor, Finding, Severity, grade, line, ref
 from bt_framework.data.source import FeedReport
 from bt_framework.data.specs import KnownSizes
 from bt_framework.errors import DataError
-from bt_framework.records import EVENT, EventFlag, EventKind, record
+from bt_framework.records import EVENT, EventFlag, EventKind
 from bt_framework.results.run import Instrument
 from bt_framework.testing.feeds import clean_events
 from bt_framework.units import NS_PER_MS, NS_PER_S
@@ -101,6 +101,32 @@ def price_is_negative(events: np.ndarray) -> None:
     events["px"][500] = -events["px"][500]
 
 
+def quantity_is_negative(events: np.ndarray) -> None:
+    events["qty"][500] = -1.0
+
+
+def trade_of_nothing(events: np.ndarray) -> None:
+    events["qty"][first_trade(events, 500)] = 0.0
+
+
+def first_trade(events: np.ndarray, start: int) -> int:
+    return start + int(np.argmax((events["ev"][start:] & np.uint64(0xFF)) == EventKind.TRADE))
+
+
+def late_by_a_minute(events: np.ndarray) -> None:
+    events["exch_ts"] -= 60 * NS_PER_S
+    events["exch_ts"][1_000:] += 60 * NS_PER_S
+
+
+def pause_of_ten_seconds(events: np.ndarray) -> None:
+    events["exch_ts"][1_000:] += 10 * NS_PER_S
+    events["local_ts"][1_000:] += 10 * NS_PER_S
+
+
+def one_trade_far_off(events: np.ndarray) -> None:
+    events["px"][first_trade(events, 1_000)] += 70.0
+
+
 def quantity_is_infinite(events: np.ndarray) -> None:
     events["qty"][500] = np.inf
 
@@ -118,16 +144,21 @@ def quantity_is_infinite(events: np.ndarray) -> None:
         (price_is_nan, "invalid values", "fatal", 1, 500),
         (price_is_negative, "invalid values", "fatal", 1, 500),
         (quantity_is_infinite, "invalid values", "fatal", 1, 500),
+        (quantity_is_negative, "negative sizes", "fatal", 1, 500),
+        (trade_of_nothing, "zero sizes", "warn", 1, None),
+        (late_by_a_minute, "implausible feed latency", "warn", 1_000, 0),
+        (pause_of_ten_seconds, "gaps", "warn", 1, None),
+        (one_trade_far_off, "trade price spikes", "warn", 1, None),
     ],
 )
 @pytest.mark.parametrize("block_rows", [1, 333, 100_000])
 def test_each_defect_is_found_and_placed(
     damage: Callable, check: str, severity: str, count: int | None, first_index: int | None, block_rows: int
 ):
-    events = clean_events(200)
+    events = clean_events(300)
     damage(events)
     found = {f.check: f for f in examine(events, block_rows=block_rows)}
-    assert set(found) <= {check, "crossed book"}
+    assert set(found) - {check} <= {"crossed book", "half-empty book"}
     finding = found[check]
     assert finding.severity == severity
     assert count is None or finding.count == count
@@ -158,30 +189,164 @@ def level(ts: int, side: EventFlag, px: float, qty: float) -> tuple:
     return (EventFlag.EXCH | EventFlag.LOCAL | side | EventKind.DEPTH, ts, ts, px, qty, 0, 0, 0.0)
 
 
-def test_a_crossed_book_is_counted_in_episodes_and_timed():
+ONES = KnownSizes(1.0, 1.0, 1.0, "config", "config")
+
+
+def found_in(rows: list[tuple], report: FeedReport | None = None) -> dict[str, Finding]:
+    return {f.check: f for f in examine(np.array(rows, EVENT), ONES, report)}
+
+
+def test_crossed_and_locked_books_are_counted_in_episodes_and_timed():
     buy, sell = EventFlag.BUY, EventFlag.SELL
     rows = [
         level(0, buy, 100.0, 1),
         level(0, sell, 101.0, 1),
-        level(10, buy, 101.0, 1),  # locked: first episode, until 30
-        level(20, buy, 102.0, 1),
+        level(10, buy, 101.0, 1),  # locked until 20
+        level(20, buy, 102.0, 1),  # crossed until 30
         level(30, buy, 102.0, 0),
         level(30, buy, 101.0, 0),
-        level(40, sell, 99.0, 1),  # crossed: second episode, until 45
+        level(40, sell, 99.0, 1),  # crossed until 45
         level(45, sell, 99.0, 0),
         level(50, buy, 101.0, 1),  # crossed only within a batch
         level(50, sell, 101.0, 0),
         level(50, sell, 102.0, 1),
     ]
-    known = KnownSizes(1.0, 1.0, 1.0, "config", "config")
-    (finding,) = examine(np.array(rows, EVENT), known)
-    assert (finding.check, finding.severity, finding.count, finding.first_index) == (
-        "crossed book",
-        "warn",
-        2,
-        2,
+    found = found_in(rows)
+    crossed, locked = found.pop("crossed book"), found.pop("locked book")
+    assert set(found) == {"one clock"}
+    assert (crossed.severity, crossed.count, crossed.first_index, crossed.frac) == ("fatal", 2, 3, 0.3)
+    assert crossed.detail == (
+        "best bid above best ask for 15ns, 30 % of the time, after 28.6 % of the updates;"
+        " repair=true withholds what is crossed"
     )
-    assert finding.detail == "best bid at or above best ask for 25ns, 50 % of the time"
+    assert (locked.severity, locked.count, locked.first_index) == ("warn", 1, 2)
+    assert locked.detail == "best bid equal to best ask for 10ns, 20 % of the time"
+
+
+def crossed_for(ns: int) -> list[tuple]:
+    """A book of 1,000 s and 200 updates that is crossed once, for so long."""
+    buy, sell = EventFlag.BUY, EventFlag.SELL
+    rows = [level(0, buy, 100.0, 1), level(0, sell, 101.0, 1)]
+    rows += [level(i * 5 * NS_PER_S, buy, 99.0, 1 + i) for i in range(1, 200)]
+    rows += [level(503 * NS_PER_S, buy, 101.0 + 1, 1), level(503 * NS_PER_S + ns, buy, 102.0, 0)]
+    return sorted([*rows, level(1_000 * NS_PER_S, sell, 105.0, 1)], key=lambda row: row[1])
+
+
+@pytest.mark.parametrize(("seconds", "severity"), [(1.0, "warn"), (16.0, "warn"), (21.0, "fatal")])
+def test_a_book_that_is_crossed_for_a_fiftieth_of_the_time_is_refused(seconds, severity):
+    found = found_in(crossed_for(int(seconds * NS_PER_S)))
+    assert found["crossed book"].severity == severity
+
+
+def test_a_book_is_not_crossed_while_the_market_is_closed():
+    closed = [[500 * NS_PER_S, 600 * NS_PER_S]]
+    found = found_in(crossed_for(90 * NS_PER_S), FeedReport(notes={"closed_phases": closed}))
+    assert "crossed book" not in found
+    phase = found["auction phases"]
+    assert (phase.severity, phase.count) == ("info", 1)
+    assert phase.detail == "the market was closed for 100s; nobody trades then"
+    half = FeedReport(notes={"closed_phases": [[500 * NS_PER_S, 530 * NS_PER_S]]})
+    assert "for 63s" in found_in(crossed_for(90 * NS_PER_S), half)["crossed book"].detail
+
+
+def test_a_book_that_is_crossed_for_long_without_a_trade_is_an_auction():
+    trade = (EventFlag.EXCH | EventFlag.LOCAL | EventFlag.BUY | EventKind.TRADE,)
+    before = [(*trade, NS_PER_S, NS_PER_S, 101.0, 1.0, 0, 0, 0.0)]
+    during = [(*trade, 550 * NS_PER_S, 550 * NS_PER_S, 101.0, 1.0, 0, 0, 0.0)]
+    crossed = crossed_for(90 * NS_PER_S)
+    found = found_in(sorted(crossed + before, key=lambda row: row[1]))
+    phase = found["auction phases"]
+    assert (phase.severity, phase.count) == ("warn", 1)
+    assert "crossed for 90s without a trade" in phase.detail
+    assert "crossed book" not in found
+    assert found_in(sorted(crossed + during, key=lambda row: row[1]))["crossed book"].severity == "fatal"
+    assert found_in(crossed)["crossed book"].severity == "fatal"
+
+
+def test_a_book_with_one_side_missing_is_timed_but_not_while_it_fills_up():
+    buy, sell = EventFlag.BUY, EventFlag.SELL
+    rows = [
+        level(0, buy, 100.0, 1),
+        level(10, sell, 101.0, 1),
+        level(20, sell, 101.0, 0),  # no asks until 45
+        level(45, sell, 101.0, 1),
+        level(60, buy, 99.0, 1),
+    ]
+    half = found_in(rows)["half-empty book"]
+    assert (half.severity, half.count, half.first_index) == ("warn", 1, 2)
+    assert half.detail == "one side has no level for 25ns, 41.7 % of the time"
+    assert "half-empty book" not in found_in(rows[:2])
+    assert "for 60ns" in found_in([rows[0], rows[-1]])["half-empty book"].detail
+
+
+def test_a_mid_that_jumps_and_comes_back_is_a_spike_and_one_that_stays_is_not():
+    buy, sell = EventFlag.BUY, EventFlag.SELL
+
+    def quote(ts: int, before: float, mid: float) -> list[tuple]:
+        gone = [level(ts, buy, before - 1, 0), level(ts, sell, before + 1, 0)]
+        return [*gone, level(ts, buy, mid - 1, 1), level(ts, sell, mid + 1, 1)]
+
+    def path(mids: list[float]) -> list[tuple]:
+        before = [mids[0], *mids]
+        return [row for i, mid in enumerate(mids) for row in quote(i * NS_PER_MS, before[i], mid)]
+
+    quiet = [10_000.0 + i % 3 for i in range(20)]
+    assert "mid price spikes" not in found_in(path([*quiet, *[10_900.0 + i % 3 for i in range(20)]]))
+    spike = found_in(path([*quiet, 10_900.0, *quiet]))["mid price spikes"]
+    assert (spike.severity, spike.count, spike.first_index) == ("warn", 1, 80)
+    assert spike.detail == "one mid price up to 8.99 % off, then back"
+
+
+def test_one_clock_and_made_up_clocks_are_said():
+    same, later = clean_events(100), clean_events(100)
+    same["local_ts"] = same["exch_ts"]
+    later["local_ts"] = later["exch_ts"] + NS_PER_MS
+    for events, told in ((same, "are the same"), (later, "differ by 1ms throughout")):
+        (finding,) = examine(events)
+        assert (finding.check, finding.severity) == ("one clock", "info")
+        assert finding.detail == f"exchange and local time {told}: feed latency is not in the data"
+    whole = clean_events(100, step_ns=NS_PER_S)
+    whole["local_ts"] = whole["exch_ts"]
+    assert [f.check for f in examine(whole)] == ["one clock", "clock of whole seconds"]
+    (finding,) = examine(clean_events(100), report=FeedReport(notes={"clock": "synthetic"}))
+    assert finding.check == "synthetic clock"
+
+
+def test_a_market_that_closes_every_day_has_no_gaps():
+    days = []
+    for day in range(5):
+        events = clean_events(400)
+        for clock in ("exch_ts", "local_ts"):
+            events[clock] += day * 86_400 * NS_PER_S
+        days.append(events)
+    found = {f.check: f for f in examine(np.concatenate(days))}
+    assert (found["session breaks"].severity, found["session breaks"].count) == ("info", 4)
+    assert "gaps" not in found
+    two = {f.check: f for f in examine(np.concatenate([days[0], days[4]]))}
+    assert (two["gaps"].severity, two["gaps"].count) == ("warn", 1)
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "detail"),
+    [
+        (-30, 90, None),
+        (-3_600, 30, "starts 3600s later than the file announces"),
+        (
+            -3_600,
+            7_200,
+            "starts 3600s later than the file announces and ends 7200s earlier than the file announces",
+        ),
+    ],
+)
+def test_a_day_that_is_not_all_there_is_truncated(start_s, end_s, detail):
+    events = clean_events(300, step_ns=100 * NS_PER_MS)
+    first_ts, last_ts = int(events["local_ts"][0]), int(events["local_ts"][-1])
+    span = [first_ts + start_s * NS_PER_S, last_ts + (end_s if detail else 30) * NS_PER_S]
+    found = {f.check: f for f in examine(events, report=FeedReport(notes={"announced_span": span}))}
+    if detail is None:
+        assert found == {}
+    else:
+        assert found["truncated day"].severity == "warn"
 
 
 def test_a_cleared_side_is_empty():
@@ -200,7 +365,7 @@ def test_a_cleared_side_is_empty():
     doctor = Doctor(KnownSizes(1.0, 1.0, 1.0, "config", "config"))
     doctor.examine(np.array(rows, EVENT))
     doctor.finish()
-    assert doctor.findings(FeedReport(), None) == []
+    assert serious(doctor.findings(FeedReport(), None)) == []
     assert doctor.stats.clears == 2
 
 
@@ -232,15 +397,20 @@ def test_gaps_and_malformed_lines_lower_the_grade():
     report = FeedReport(
         gaps=3,
         missing_updates=1_200,
+        duplicates=4,
         dropped={"malformed": 2, "bookTicker": 9},
         first_problem="raw.gz line 7",
     )
     findings = examine(clean_events(100), report=report)
-    assert serious(findings) == [("sequence gaps", "warn", 3, -1), ("dropped rows", "warn", 2, -1)]
+    assert serious(findings) == [
+        ("sequence gaps", "warn", 3, -1),
+        ("duplicate updates", "warn", 4, -1),
+        ("dropped rows", "warn", 2, -1),
+    ]
     assert findings[0].detail == "1,200 updates are missing; the book may be stale after each"
-    assert findings[1].detail == "malformed; first: raw.gz line 7"
+    assert findings[2].detail == "malformed; first: raw.gz line 7"
     assert grade(findings) == "warn"
-    assert line("TEST", findings) == "TEST: warn (sequence gaps 3, dropped rows 2)"
+    assert line("TEST", findings) == "TEST: warn (sequence gaps 3, duplicate updates 4, dropped rows 2)"
 
 
 def test_the_line_of_clean_events_is_short():
@@ -338,7 +508,7 @@ def test_the_book_follows_a_tick_that_turns_out_finer(steps, block_rows):
             doctor.examine(events[start : start + block_rows])
         doctor.finish()
         assert doctor.spec("TEST").instrument == Instrument("TEST", 0.25, 0.001)
-        assert doctor.stats.crossed == 0
+        assert "crossed book" not in {f.check for f in doctor.findings(FeedReport(), None)}
         seen.append(doctor.touch_px())
     assert seen[0] == pytest.approx(seen[1], abs=0.0 if steps == 50 else 1.0)
 
@@ -378,22 +548,16 @@ def reference_touch(rows: list[tuple]) -> list[tuple]:
     )
 )
 def test_the_book_is_that_of_plain_dictionaries(rows):
-    from bt_framework.data import _scan
+    from bt_framework.data import _book
 
-    best = np.full((3, 2), _scan.NONE, np.int64)
-    best[_scan.COUNT] = 0
-    tags = np.full((2, _scan.SLOTS), _scan.NONE, np.int64)
-    groups = np.zeros((2, _scan.SLOTS // _scan.PER_GROUP), np.int64)
-    stats = record(_scan.STATS, tick_size=1.0)
-    for name in ("batch_ts", "trade_low_ticks", "trade_high_ticks"):
-        stats[name] = _scan.NONE
+    doctor = Doctor(KnownSizes(1.0, 1.0, 1.0, "config", "config"))
+    best, tags, groups, _ = doctor.book
     for (side, tick, filled), expected in zip(rows, reference_touch(rows), strict=True):
         flag = EventFlag.SELL if side else EventFlag.BUY
-        row = np.array([level(0, flag, float(tick + 1), float(filled))], EVENT)
-        _scan.scan_rows(row, stats, best, tags, groups)
-        found = [None if t == _scan.NONE else int(t) - 1 for t in best[: _scan.COUNT].ravel()]
+        doctor.examine(np.array([level(0, flag, float(tick + 1), float(filled))], EVENT))
+        found = [None if t == _book.NONE else int(t) - 1 for t in best[: _book.COUNT].ravel()]
         assert tuple(found) == expected
-    assert groups.sum() == (tags != _scan.NONE).sum() == best[_scan.COUNT].sum()
+    assert groups.sum() == (tags != _book.NONE).sum() == best[_book.COUNT].sum()
 
 
 @pytest.mark.parametrize("mode", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])

@@ -115,7 +115,7 @@ def test_every_bit_survives_the_archive(values, tmp_path_factory):
 
 
 def test_days_are_archived_apart_and_rebuilt_together(store):
-    days = np.concatenate([clean_events(50, start_ts=START_TS + day * DAY_NS) for day in (0, 1, 3)])
+    days = np.concatenate([clean_events(1, start_ts=START_TS + day * DAY_NS) for day in (0, 1, 3)])
     stored = store.load(ArrayFeed(days))
     hash12 = stored.content_hash[:12]
     assert [path.name for path in files_of(store, "archive/array/TEST")] == [
