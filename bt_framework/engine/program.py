@@ -57,7 +57,7 @@ class KernelSet:
     def references(self) -> list[str]:
         """All of them."""
         wakes = [getattr(self.strategy, name) for name in _WAKES]
-        rules = [kernel for rule in self.rules for kernel in rule]
+        rules = [kernel for rule in self.rules for kernel in rule.references]
         return [k for k in (*wakes, *rules, self.sizing, self.slippage) if k]
 
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -81,11 +81,17 @@ class RiskRuleConfig(ComponentConfig):
             ) from None
 
 
-class RuleKernels(NamedTuple):
+@dataclass(frozen=True)
+class RuleKernels:
     """A rule's kernels as ``"package.module:function"``; None for what it does not do."""
 
     allow: str | None = None
     watch: str | None = None
+
+    @property
+    def references(self) -> list[str]:
+        """Those that there are."""
+        return [kernel for kernel in (self.allow, self.watch) if kernel]
 
 
 class RiskRule(ABC):

@@ -78,7 +78,7 @@ def check_risk_rule(rule: RiskRule, seed: int = 1) -> list[bool]:
         If it writes to what it is given but for its state, says a refusal without value and limit, or does not answer
         with a boolean.
     """
-    kernels = [kernel for kernel in rule.kernels if kernel]
+    kernels = rule.kernels.references
     assert kernels, "a rule must have a kernel"
     p = rule.params(INSTRUMENTS)
     _check_record(p, "params")

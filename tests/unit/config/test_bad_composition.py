@@ -12,7 +12,9 @@ from bt_framework.plugin_manager import PluginHost, discover
 from bt_framework.registry import Kind
 
 RUN = "+strategy=ou_pairs"
-RULE_KEYS = "The keys of risk.max_position (MaxPosition) are: limit_notional."
+RULE_KEYS = (
+    "The keys of risk.max_position (MaxPosition) are: action, resume_after_ns, time_zone, limit_notional."
+)
 LATENCY_KEYS = "The keys of latency (SameRegion) are: entry_ns, response_ns, feed_offset_ns."
 UNITS = "Write one of ns, us, ms, s, min, h, d, for example 250us."
 DURATION = "a duration, whole nanoseconds or text with a unit such as 250us"

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bt_framework.records import OrderEvent, OrderType, RefusalReason, SignalKind, Tag, TimeInForce
+from bt_framework.records import (
+    OrderEvent,
+    OrderType,
+    RefusalReason,
+    RiskAction,
+    RiskEvent,
+    SignalKind,
+    Tag,
+    TimeInForce,
+)
 from bt_framework.results.run import TABLES, Identity, Instrument, RunContext, RunSummary, Status
 from bt_framework.results.schemas import RECORDS
 
@@ -58,7 +67,14 @@ def make_summary() -> Callable[..., RunSummary]:
             "status": Status.COMPLETED,
             "local_ts": 1_723_165_200_000_000_000,
             "result_hash": "f" * 64,
-            "counts": {"signals": 39, "orders": 191, "fills": 72, "refusals": 0, "equity": 1_202},
+            "counts": {
+                "signals": 39,
+                "orders": 191,
+                "fills": 72,
+                "refusals": 0,
+                "risk_events": 0,
+                "equity": 1_202,
+            },
             "metrics": {
                 "pnl": -123.456,
                 "gross_pnl": 14.0,
@@ -109,6 +125,7 @@ def _random_tables(seed: int, orders: int = 30, samples: int = 40) -> Tables:
         "orders": _orders(rng, orders),
         "fills": _fills(rng, orders),
         "refusals": _refusals(rng, 9),
+        "risk_events": _risk_events(rng, 5),
         "equity": _equity(rng, samples),
     }
     assert tuple(tables) == TABLES
@@ -124,6 +141,18 @@ def _filled(rng: np.random.Generator, table: str, rows: int, **values: Any) -> n
     for name, value in values.items():
         records[name] = value
     return records
+
+
+def _risk_events(rng: np.random.Generator, rows: int) -> np.ndarray:
+    events, actions = [int(e) for e in RiskEvent], [int(a) for a in RiskAction]
+    return _filled(
+        rng,
+        "risk_events",
+        rows,
+        rule=rng.integers(0, 2, rows),
+        event=rng.choice(events, rows),
+        action=rng.choice(actions, rows),
+    )
 
 
 def _signals(rng: np.random.Generator, rows: int) -> np.ndarray:

@@ -157,4 +157,4 @@ def test_the_outcome_has_the_keys_that_programs_rely_on(make_run, make_summary):
         "metrics",
     ]
     assert outcome["events_per_s"] == 944_088 / 0.05
-    assert list(outcome["counts"]) == ["signals", "orders", "fills", "refusals"]
+    assert list(outcome["counts"]) == ["signals", "orders", "fills", "refusals", "risk_events"]
