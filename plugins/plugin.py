@@ -5,7 +5,7 @@ from __future__ import annotations
 from bt_framework.hookspecs import Register, hookimpl
 from bt_plugins.consoles import json, plain, rich
 from bt_plugins.contract import models as contract_models
-from bt_plugins.data import binance, databento, npz, quotes, synthetic_pair, tardis
+from bt_plugins.data import binance, bybit, databento, npz, quotes, synthetic_pair, tardis
 from bt_plugins.depth import models as depth_models
 from bt_plugins.exchange import no_partial_fill
 from bt_plugins.fees import schedules
@@ -23,6 +23,7 @@ from bt_plugins.writers import parquet
 def register_data(register: Register) -> None:
     """Register data sources."""
     register(binance.Binance, binance.build)
+    register(bybit.Bybit, bybit.build)
     register(databento.Databento, databento.build)
     register(npz.Npz, npz.build)
     register(quotes.Quotes, quotes.build)

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from bt_framework.data.files import check_symbols_of, files_by_symbol, input_paths
 from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
 from bt_framework.data.streams import decompressed_blocks, whole_lines
-from bt_framework.errors import ConfigError, DataError
-from bt_framework.registry import unknown_name
+from bt_framework.errors import DataError
 from bt_plugins.data.tardis import Tardis
 from bt_plugins.data.tardis._formats import Content, Format, format_of, pays_in_base
 
@@ -75,26 +75,9 @@ class TardisSource(DataSource):
             If a file cannot be read or is none of Tardis.dev, or files and symbols do not fit.
         """
         config = self.config
-        paths = [Path(name).expanduser() for name in config.files]
-        if not paths:
-            raise ConfigError(
-                "data.files must name at least one file, was []. Example: data.files=[trades.csv.gz]."
-            )
-        for i, path in enumerate(paths):
-            if path.resolve() in [other.resolve() for other in paths[:i]]:
-                raise ConfigError(f"data.files must differ from each other, was {path} twice.")
-        by_symbol: dict[str, list[Peek]] = {symbol: [] for symbol in config.symbols}
-        for found in map(peek, paths):
-            if config.symbols and found.symbol not in by_symbol:
-                raise DataError(
-                    f"wrong symbol: {found.path} holds {found.symbol}, data.symbols is {', '.join(config.symbols)}."
-                    " Remove the file or add its symbol."
-                )
-            by_symbol.setdefault(found.symbol, []).append(found)
-        for key, sizes in (("tick_size", config.tick_size), ("lot_size", config.lot_size)):
-            for symbol in sizes:
-                if symbol not in by_symbol:
-                    raise ConfigError(unknown_name(f"data.{key}'s symbols", symbol, by_symbol))
+        paths = input_paths(config.files, "trades.csv.gz")
+        by_symbol = files_by_symbol(map(peek, paths), config.symbols)
+        check_symbols_of({"tick_size": config.tick_size, "lot_size": config.lot_size}, by_symbol)
         return [TardisFeed(config, symbol, files) for symbol, files in by_symbol.items()]
 
 
@@ -108,11 +91,6 @@ class TardisFeed(Feed):
         self.lot_size = config.lot_size.get(symbol)
         self.clock_correction = config.clock_correction
         self.base_latency_ns = int(config.base_latency_ns)
-        if not files:
-            raise DataError(
-                f"wrong symbol: data.symbols asks for {symbol}, but no file holds it."
-                " Add its file or remove the symbol."
-            )
         exchanges = sorted({file.exchange for file in files})
         if len(exchanges) > 1:
             raise DataError(f"the files of {symbol} must be of one exchange, were of {', '.join(exchanges)}.")
