@@ -12,21 +12,29 @@ import click
 from bt_framework.cli._tables import KEY_DIGITS, MB, number, print_table, progress_bar, say, utc
 
 if TYPE_CHECKING:
-    from bt_framework.data.store import StoredFeed
+    from bt_framework.data.store import EventStore, StoredFeed
 
 _COLUMNS = ("symbol", "events", "from (UTC)", "to (UTC)", "tick", "lot", "grade", "stored", "key")
 
 
 @click.command()
-@click.argument("overrides", nargs=-1)
-def ingest(overrides: Sequence[str]) -> None:
+@click.argument("arguments", nargs=-1, metavar="[FOLDER|FILE]... [OVERRIDE]...")
+def ingest(arguments: Sequence[str]) -> int:
     """Read market data into the event store.
 
-    OVERRIDES choose the data as for a run: data=NAME data.files=[a.gz,b.gz] store_dir=FOLDER. What is stored
-    already is not read again.
+    Overrides choose the data as for a run: data=NAME data.files=[a.gz,b.gz] store_dir=FOLDER. Or give folders and
+    files: the readers are asked which are theirs, and what nobody knows is named. data=NAME asks that reader only;
+    keys data.KEY=VALUE need all files to be of one reader.
+
+    What is stored already is not read again, so a stopped ingest goes on where it was.
     """
+    paths = [argument for argument in arguments if "=" not in argument]
+    overrides = [argument for argument in arguments if "=" in argument]
+    if paths:
+        from bt_framework.cli._ingest_folders import ingest_folders
+
+        return ingest_folders([Path(path).expanduser() for path in paths], overrides)
     from bt_framework.config.compose import compose
-    from bt_framework.data import doctor
     from bt_framework.data.store import EventStore
     from bt_framework.registry import Kind
 
@@ -36,7 +44,14 @@ def ingest(overrides: Sequence[str]) -> None:
     began_ns, began = time.time_ns(), time.perf_counter()
     with progress_bar("ingesting") as progress:
         stored = store.load_all(feeds, progress, say)
-    wall_s = time.perf_counter() - began
+    print_stored(stored, store, began_ns, time.perf_counter() - began)
+    return 0
+
+
+def print_stored(stored: Sequence[StoredFeed], store: EventStore, began_ns: int, wall_s: float) -> None:
+    """Print what the store has now: `stored` of this ingest, which began at `began_ns` and took `wall_s`."""
+    from bt_framework.data import doctor
+
     new = [feed for feed in stored if feed.ingested_at_ns >= began_ns]
     rows = [_row(feed, "now" if feed in new else "before") for feed in stored]
     print_table(_COLUMNS, rows, right=("events", "tick", "lot"))

@@ -13,8 +13,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from bt_framework.config.schema import ComponentConfig, param
-from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
+from bt_framework.config.schema import param
+from bt_framework.data.source import DataSource, Feed, FeedReport, FileConfig, Progress
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.records import EVENT
 
@@ -25,7 +25,7 @@ _DATE_AT_END = re.compile(r"[_.-]?\d{4}-?\d{2}-?\d{2}$")
 
 
 @dataclass
-class Npz(ComponentConfig):
+class Npz(FileConfig):
     """Files of hftbacktest: ``.npz`` with an array ``data``, or ``.npy``, of its 64-byte events.
 
     They are taken as they are: in the engine's order, with EXCH and LOCAL flags. ``symbols`` names each
@@ -51,6 +51,16 @@ class Npz(ComponentConfig):
             for symbol, size in sizes.items():
                 if not size > 0:
                     raise ConfigError(f"data.{key}.{symbol} must be > 0, was {size}.")
+
+    @classmethod
+    def recognise(cls, path: Path, head: bytes) -> bool:
+        """Whether `path` is an array of hftbacktest's events, in a file of its own or with others."""
+        try:
+            with ExitStack() as stack:
+                _open_array(path, stack)
+        except (DataError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
+            return False
+        return True
 
 
 def build(config: Npz) -> NpzSource:

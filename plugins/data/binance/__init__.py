@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bt_framework.config.schema import ComponentConfig, Duration, param
+from bt_framework.config.schema import Duration, param
+from bt_framework.data.source import FileConfig
 from bt_framework.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,9 +18,12 @@ BOOK_TICKER_OPTIONS = ("skip", "bbo")
 TRADE_STREAM_OPTIONS = ("auto", "trade", "aggTrade")
 MIN_CHUNK_BYTES = 1 << 16
 
+_LINE = re.compile(rb'\d{13}(?:\d{3}|\d{6})? \{.*?"(?:stream|e|lastUpdateId)":')
+_LINES_LOOKED_AT = 10
+
 
 @dataclass
-class Binance(ComponentConfig):
+class Binance(FileConfig):
     """Raw Binance streams as collected: USD-M and COIN-M futures, and spot.
 
     A file is gzip, zstd or plain. Each line is the receive time (ns, us or ms since 1970, told by its
@@ -65,6 +71,11 @@ class Binance(ComponentConfig):
                 )
         if len(set(self.symbols)) < len(self.symbols):
             raise ConfigError(f"data.symbols must differ from each other, was {self.symbols}.")
+
+    @classmethod
+    def recognise(cls, path: Path, head: bytes) -> bool:
+        """Whether one of the first lines is a receive time and a message of Binance's."""
+        return any(_LINE.match(line) for line in head.split(b"\n", _LINES_LOOKED_AT)[:_LINES_LOOKED_AT])
 
 
 def build(config: Binance) -> BinanceSource:
