@@ -345,13 +345,21 @@ def _events_between(feeds: Sequence[StoredFeed], start_ts: int, end_ts: int) -> 
 
 
 def _grade(feeds: Sequence[StoredFeed]) -> dict[str, Any]:
-    from bt_framework.data import doctor
+    """What there is to say of the data, as `RunContext.data_grade` has it."""
+    from bt_framework.data.fidelity import judge_run
+    from bt_framework.data.finding import grade, line
+    from bt_framework.data.timing import check_together
 
-    findings = {feed.spec.symbol: feed.findings for feed in feeds}
-    everything = [finding for group in findings.values() for finding in group]
+    together = check_together([feed.timing for feed in feeds])
+    fidelity = judge_run({f.spec.symbol: (f.book_level, f.findings) for f in feeds}, together)
+    findings = [(feed.spec.symbol, finding) for feed in feeds for finding in feed.findings] + together
+    lines = [line(feed.spec.symbol, feed.findings) for feed in feeds]
+    lines += [line(symbols, [finding]) for symbols, finding in together]
     return {
-        "grade": doctor.grade(everything),
-        "line": "; ".join(doctor.line(symbol, group) for symbol, group in findings.items()),
+        "grade": grade([finding for _, finding in findings]),
+        "fidelity": fidelity.grade,
+        "reasons": list(fidelity.reasons),
+        "line": "; ".join([f"fidelity {fidelity.grade}", *lines]),
         "findings": [
             {
                 "symbol": symbol,
@@ -360,8 +368,7 @@ def _grade(feeds: Sequence[StoredFeed]) -> dict[str, Any]:
                 "count": f.count,
                 "detail": f.detail,
             }
-            for symbol, group in findings.items()
-            for f in group
+            for symbol, f in findings
         ],
     }
 

@@ -13,6 +13,7 @@ import numpy as np
 from bt_framework.data.finding import Finding, Severity, grade, line, refuse_fatal
 from bt_framework.data.source import FeedReport
 from bt_framework.data.specs import KnownSizes, Spec, contradicts, decimals_scale, inferred_size, resolve
+from bt_framework.data.timing import Timing
 from bt_framework.records import record
 
 __all__ = ["Doctor", "Finding", "Severity", "grade", "line", "refuse_fatal"]
@@ -158,25 +159,25 @@ class Doctor:
         ]
         return _verdict.sort_worst_first(found)
 
-    def rhythm_ns(self) -> int:
-        """Silence above which this feed has a gap, ns."""
+    def timing(self, symbol: str) -> Timing:
+        """When the events came, for `bt_framework.data.timing.check_together`."""
         from bt_framework.data._verdict import gap_limit_ns
-
-        return int(gap_limit_ns(self._watch[5]))
-
-    def latency_profile(self) -> list[tuple[int, int]]:
-        """Least feed latency over time: (start of a span, ns UTC; least latency in it, ns); at most 512 spans.
-
-        Empty where the feed has one clock, or none.
-        """
         from bt_framework.data._watch import NONE
 
         s, profile = self._stats, self._watch[6]
-        if s.profile_since == NONE or s.const_latency_rows == s.local_rows:
-            return []
-        starts = int(s.profile_since) + np.arange(len(profile)) * int(s.profile_width_ns)
-        seen = profile != NONE
-        return list(zip(starts[seen].tolist(), profile[seen].tolist(), strict=True))
+        least: list[tuple[int, int]] = []
+        if s.profile_since != NONE and s.const_latency_rows != s.local_rows:
+            starts = int(s.profile_since) + np.arange(len(profile)) * int(s.profile_width_ns)
+            seen = profile != NONE
+            least = list(zip(starts[seen].tolist(), profile[seen].tolist(), strict=True))
+        return Timing(
+            symbol,
+            int(s.first_local_ts),
+            int(s.last_local_ts),
+            rhythm_ns=int(gap_limit_ns(self._watch[5])),
+            span_ns=int(s.profile_width_ns),
+            least_latency_ns=tuple(least),
+        )
 
 
 def new_book() -> tuple[np.ndarray[Any, Any], ...]:

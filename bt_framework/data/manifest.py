@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from bt_framework.data._workspace import write_json
-from bt_framework.data.doctor import Finding
+from bt_framework.data.finding import Finding
 from bt_framework.data.source import Feed, FeedReport
+from bt_framework.data.timing import Timing
 from bt_framework.errors import DataError
 from bt_framework.results.run import Instrument
 
-FORMAT = 2
+FORMAT = 3
 """Part of every key: raise it when the same input would be stored, or judged, in another way."""
 
 
@@ -59,6 +60,7 @@ class Manifest:
     book_level: str
     report: FeedReport
     findings: tuple[Finding, ...]
+    timing: Timing
     parts: tuple[Part, ...]
     inputs: tuple[InputFile, ...]
     ingested_at_ns: int
@@ -77,6 +79,9 @@ class Manifest:
             fields["spec"] = Instrument(**fields["spec"])
             fields["report"] = FeedReport(**fields["report"])
             fields["findings"] = tuple(Finding(**finding) for finding in fields["findings"])
+            least = fields["timing"]["least_latency_ns"]
+            fields["timing"]["least_latency_ns"] = tuple((start, ns) for start, ns in least)
+            fields["timing"] = Timing(**fields["timing"])
             fields["parts"] = tuple(Part(**part) for part in fields["parts"])
             fields["inputs"] = tuple(InputFile(**file) for file in fields["inputs"])
             return cls(**fields)

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bt_framework.data import doctor
 from bt_framework.data._workspace import locked, storage_errors, workspace
-from bt_framework.data.doctor import Finding
+from bt_framework.data.finding import Finding, refuse_fatal
 from bt_framework.data.manifest import InputFile, InputHashes, Manifest, Part, feed_key, refuse_changed
 from bt_framework.data.source import Feed, FeedReport, Progress
+from bt_framework.data.timing import Timing
 from bt_framework.errors import DataError, StorageError
 from bt_framework.results.run import Instrument
 
@@ -73,6 +73,7 @@ class StoredFeed:
     book_level: str
     report: FeedReport
     findings: tuple[Finding, ...]
+    timing: Timing
     key: str
     ingested_at_ns: int
     store: EventStore = field(repr=False, compare=False)
@@ -262,7 +263,7 @@ class EventStore:
         announce(f"ingesting {feed.symbol or ', '.join(path.name for path in feed.files)}")
         with workspace(self.root) as folder:
             seen = stream(feed, folder, progress, write=True)
-            doctor.refuse_fatal(seen.symbol, seen.findings)
+            refuse_fatal(seen.symbol, seen.findings)
             refuse_changed(inputs)
             assert seen.spec is not None
             for notice in seen.spec.notices:
@@ -313,6 +314,7 @@ class EventStore:
             book_level=m.book_level,
             report=m.report,
             findings=m.findings,
+            timing=m.timing,
             key=m.key,
             ingested_at_ns=m.ingested_at_ns,
             store=self,
@@ -370,6 +372,7 @@ def _manifest(key: str, feed: Feed, inputs: tuple[InputFile, ...], seen: Examine
         book_level=seen.doctor.book_level(),
         report=seen.report,
         findings=tuple(seen.findings),
+        timing=seen.doctor.timing(seen.symbol),
         parts=tuple(Part(str(archive / f"{date}.{stem}.parquet"), rows) for date, rows in seen.days),
         inputs=inputs,
         ingested_at_ns=time.time_ns(),
