@@ -8,7 +8,7 @@ from bt_framework.plugin_manager import discover
 from bt_framework.registry import Kind
 
 OPTIONS = {
-    Kind.DATA: {"binance", "npz", "synthetic_pair"},
+    Kind.DATA: {"binance", "lobster", "npz", "synthetic_pair"},
     Kind.STRATEGY: {"ou_pairs", "market_maker"},
     Kind.LATENCY: {"colo", "same_region", "retail", "zero"},
     Kind.QUEUE: {"risk_averse", "log_prob", "power_prob"},
