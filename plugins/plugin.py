@@ -5,16 +5,7 @@ from __future__ import annotations
 from bt_framework.hookspecs import Register, hookimpl
 from bt_plugins.consoles import json, plain, rich
 from bt_plugins.contract import models as contract_models
-from bt_plugins.data import (
-    binance,
-    bybit,
-    databento,
-    lobster,
-    npz,
-    quotes,
-    synthetic_pair,
-    tardis,
-)
+from bt_plugins.data import binance, bybit, databento, lobster, npz, quotes, synthetic_pair, tardis
 from bt_plugins.depth import models as depth_models
 from bt_plugins.exchange import no_partial_fill
 from bt_plugins.fees import schedules
@@ -51,12 +42,7 @@ def register_strategies(register: Register) -> None:
 @hookimpl
 def register_latency_models(register: Register) -> None:
     """Register latency models."""
-    for config_class in (
-        constant.Colo,
-        constant.SameRegion,
-        constant.Retail,
-        constant.Zero,
-    ):
+    for config_class in (constant.Colo, constant.SameRegion, constant.Retail, constant.Zero):
         register(config_class, constant.build)
 
 
@@ -76,11 +62,7 @@ def register_exchange_models(register: Register) -> None:
 @hookimpl
 def register_fee_models(register: Register) -> None:
     """Register fee schedules."""
-    for config_class in (
-        schedules.BinanceUsdmVip0,
-        schedules.FlatPerTrade,
-        schedules.ZeroFees,
-    ):
+    for config_class in (schedules.BinanceUsdmVip0, schedules.FlatPerTrade, schedules.ZeroFees):
         register(config_class, schedules.build)
 
 
@@ -93,22 +75,14 @@ def register_slippage_models(register: Register) -> None:
 @hookimpl
 def register_contract_models(register: Register) -> None:
     """Register contract models."""
-    for config_class in (
-        contract_models.FromData,
-        contract_models.Linear,
-        contract_models.Inverse,
-    ):
+    for config_class in (contract_models.FromData, contract_models.Linear, contract_models.Inverse):
         register(config_class, contract_models.build)
 
 
 @hookimpl
 def register_depth_models(register: Register) -> None:
     """Register forms of order book."""
-    for config_class in (
-        depth_models.Auto,
-        depth_models.PriceVector,
-        depth_models.HashMap,
-    ):
+    for config_class in (depth_models.Auto, depth_models.PriceVector, depth_models.HashMap):
         register(config_class, depth_models.build)
 
 

@@ -31,32 +31,22 @@ class Lobster(FileConfig):
     """
 
     name: str = param("lobster", "registry name; choose another with GROUP=NAME")
-    files: list[str] = param(
-        [], "files of one or more symbols: zip, or one or both CSV files of each pair"
-    )
-    symbols: list[str] = param(
-        [], "symbols in the order that strategies see them; empty: as in files"
-    )
+    files: list[str] = param([], "files of one or more symbols: zip, or one or both CSV files of each pair")
+    symbols: list[str] = param([], "symbols in the order that strategies see them; empty: as in files")
     book: str = param("l2", "l2: price levels, or l3: orders with their numbers")
     beyond: str = param(
         "keep",
         "levels that leave those of the file: keep as last seen until seen again, or remove",
     )
-    auction: str = param(
-        "withhold", "withhold the book while trading is halted, or keep it"
-    )
-    feed_latency_ns: Duration = param(
-        0, "local time less exchange time; the files have one clock", unit="ns"
-    )
+    auction: str = param("withhold", "withhold the book while trading is halted, or keep it")
+    feed_latency_ns: Duration = param(0, "local time less exchange time; the files have one clock", unit="ns")
     tick_size: dict[str, float] = param(
         {},
         "by symbol; else 0.01, or 0.0001 where the first price is below 1 dollar",
         unit="quote",
     )
     lot_size: dict[str, float] = param({}, "by symbol; else 1 share", unit="base")
-    max_malformed_lines: int = param(
-        0, "malformed rows to skip and count, per symbol; one more is an error"
-    )
+    max_malformed_lines: int = param(0, "malformed rows to skip and count, per symbol; one more is an error")
     chunk_bytes: int = param(
         1 << 20,
         "text of either file held in memory at a time, and its longest line",
@@ -81,18 +71,14 @@ class Lobster(FileConfig):
             ("chunk_bytes", MIN_CHUNK_BYTES),
         ):
             if getattr(self, key) < least:
-                raise ConfigError(
-                    f"data.{key} must be >= {least}, was {getattr(self, key)}."
-                )
+                raise ConfigError(f"data.{key} must be >= {least}, was {getattr(self, key)}.")
         for key, options in OPTIONS.items():
             if getattr(self, key) not in options:
                 raise ConfigError(
                     f"data.{key} must be one of {', '.join(options)}, was {getattr(self, key)!r}."
                 )
         if len(set(self.symbols)) < len(self.symbols):
-            raise ConfigError(
-                f"data.symbols must differ from each other, was {self.symbols}."
-            )
+            raise ConfigError(f"data.symbols must differ from each other, was {self.symbols}.")
 
     @classmethod
     def recognise(cls, path: Path, head: bytes) -> bool:

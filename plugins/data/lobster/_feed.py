@@ -57,12 +57,8 @@ class LobsterSource(DataSource):
         ):
             for symbol in sizes:
                 if symbol not in by_symbol:
-                    raise ConfigError(
-                        unknown_name(f"data.{key}'s symbols", symbol, by_symbol)
-                    )
-        return [
-            LobsterFeed(config, symbol, pairs) for symbol, pairs in by_symbol.items()
-        ]
+                    raise ConfigError(unknown_name(f"data.{key}'s symbols", symbol, by_symbol))
+        return [LobsterFeed(config, symbol, pairs) for symbol, pairs in by_symbol.items()]
 
 
 class LobsterFeed(Feed):
@@ -77,9 +73,7 @@ class LobsterFeed(Feed):
         self.config = config
         self.symbol = symbol
         self.pairs = tuple(pairs)
-        self.files = tuple(
-            dict.fromkeys(m.path for pair in pairs for m in (pair.message, pair.book))
-        )
+        self.files = tuple(dict.fromkeys(m.path for pair in pairs for m in (pair.message, pair.book)))
         self.tick_size = config.tick_size.get(symbol)
         self.lot_size = config.lot_size.get(symbol)
 

@@ -98,9 +98,7 @@ the first price; ``closed`` is 1 from a halt to the resumption of trading, ``fre
 shown yet. From ``n_orders`` on, see `_orders`.
 """
 
-LEVEL = np.dtype(
-    [("key", "i8"), ("qty", "i8"), ("head", "i8"), ("tail", "i8"), ("line", "i8")]
-)
+LEVEL = np.dtype([("key", "i8"), ("qty", "i8"), ("head", "i8"), ("tail", "i8"), ("line", "i8")])
 """A price level that the events have built up; ``head``, ``tail`` and ``line`` are for `_orders`."""
 
 BIDS, ASKS = 0, 1
@@ -194,21 +192,13 @@ def _is_possible(state: Any) -> bool:
     kind, units = state["kind"], state["units"]
     if kind == 7:
         return bool(-1 <= units <= 1)
-    if (
-        kind < 1
-        or kind > 6
-        or units <= 0
-        or units >= _NO_PRICE
-        or state["qty"] > _MAX_QTY
-    ):
+    if kind < 1 or kind > 6 or units <= 0 or units >= _NO_PRICE or state["qty"] > _MAX_QTY:
         return False
     if kind == 6:
         return bool(state["qty"] >= 0)
     if kind <= 4 and state["order_id"] <= 0:
         return False
-    return bool(
-        state["qty"] > 0 and (state["direction"] == 1 or state["direction"] == -1)
-    )
+    return bool(state["qty"] > 0 and (state["direction"] == 1 or state["direction"] == -1))
 
 
 @kernel
@@ -251,9 +241,7 @@ def _read_levels(text: Any, p: int, quotes: Any, n_quotes: Any) -> tuple[int, in
 @kernel
 def read_pair(texts: Any, quotes: Any, n_quotes: Any, state: Any) -> int:
     """Read the next line of both texts, and go on to the one after if both are sound; return a `Status`."""
-    message_pos, ns_of_day, status = _read_message(
-        texts[0], state["message_pos"], state
-    )
+    message_pos, ns_of_day, status = _read_message(texts[0], state["message_pos"], state)
     if status != 0:
         return status
     ts = state["midnight_ts"] + ns_of_day
@@ -316,9 +304,7 @@ def put_trade(rows: Any, state: Any) -> None:
 def is_print(state: Any, hidden: bool) -> bool:
     """Whether a message becomes a trade; while the book is hidden, only one that fills nobody does."""
     kind = state["kind"]
-    return bool(
-        (kind == 6 and state["qty"] > 0) or ((kind == 4 or kind == 5) and not hidden)
-    )
+    return bool((kind == 6 and state["qty"] > 0) or ((kind == 4 or kind == 5) and not hidden))
 
 
 @kernel
@@ -373,9 +359,7 @@ def _is_unchanged(levels: Any, n_held: int, quotes: Any, state: Any) -> bool:
         level = levels[n_held - 1 - i]
         if level["key"] != quotes[i, 0] or level["qty"] != quotes[i, 1]:
             return False
-    return n_held == n_quotes or not is_covered(
-        levels[n_held - 1 - n_quotes]["key"], quotes, state
-    )
+    return n_held == n_quotes or not is_covered(levels[n_held - 1 - n_quotes]["key"], quotes, state)
 
 
 @kernel
@@ -408,9 +392,7 @@ def _remove_gone(book: Any, side: int, quotes: Any, rows: Any, state: Any) -> in
 
 
 @kernel
-def _set_levels(
-    book: Any, side: int, quotes: Any, n_covered: int, rows: Any, state: Any
-) -> None:
+def _set_levels(book: Any, side: int, quotes: Any, n_covered: int, rows: Any, state: Any) -> None:
     """Put the levels of the row that are new or changed, and replace the best `n_covered` by the row."""
     levels, n_held = book[0][side], book[1][side]
     j = 0
@@ -496,10 +478,7 @@ def scan_levels(texts: Any, book: Any, rows: Any, drops: Any, state_array: Any) 
     n_levels = state["n_levels"]
     quotes = np.zeros((2, n_levels, 2), np.int64)
     n_quotes = np.zeros(2, np.int64)
-    while (
-        state["message_pos"] < state["message_end"]
-        and state["book_pos"] < state["book_end"]
-    ):
+    while state["message_pos"] < state["message_end"] and state["book_pos"] < state["book_end"]:
         n_held = max(book[1][BIDS], book[1][ASKS])
         if n_held + n_levels > book[0].shape[1]:
             return 2

@@ -184,9 +184,7 @@ def _append(
 
 
 @kernel
-def _append_synthetic(
-    book: Any, side: int, key: int, qty: int, rows: Any, state: Any
-) -> None:
+def _append_synthetic(book: Any, side: int, key: int, qty: int, rows: Any, state: Any) -> None:
     order_id = FIRST_SYNTHETIC_ID + state["synthetic"]
     state["synthetic"] += 1
     if state["fresh"]:
@@ -250,9 +248,7 @@ def _order_of(book: Any, state: Any) -> int:
         return 0
     front = levels[side, place]["head"]
     i = front
-    while i and (
-        orders[i]["order_id"] < FIRST_SYNTHETIC_ID or orders[i]["qty"] < state["qty"]
-    ):
+    while i and (orders[i]["order_id"] < FIRST_SYNTHETIC_ID or orders[i]["qty"] < state["qty"]):
         i = orders[i]["after"]
     if not i and state["kind"] == 4:
         i = front
@@ -278,9 +274,7 @@ def _act(book: Any, rows: Any, drops: Any, state: Any) -> None:
 
 
 @kernel
-def _cut_level(
-    book: Any, side: int, place: int, qty: int, rows: Any, state: Any
-) -> None:
+def _cut_level(book: Any, side: int, place: int, qty: int, rows: Any, state: Any) -> None:
     """Take `qty` from the end of a level's queue."""
     orders = book[2]
     left = min(qty, book[0][side, place]["qty"])
@@ -323,11 +317,7 @@ def _set_levels(book: Any, side: int, quotes: Any, rows: Any, state: Any) -> Non
         place = _level_place(book, side, key)
         found = place >= 0 and book[0][side, place]["key"] == key
         held_qty = book[0][side, place]["qty"] if found else 0
-        if (
-            found
-            and held_qty != target
-            and book[0][side, place]["line"] == state["line"] - 1
-        ):
+        if found and held_qty != target and book[0][side, place]["line"] == state["line"] - 1:
             state["repairs_in_book"] += 1
         if held_qty < target:
             _append_synthetic(book, side, key, target - held_qty, rows, state)
@@ -399,10 +389,7 @@ def _take_pair(book: Any, sides: Any, rows: Any, drops: Any, state: Any) -> int:
     if 2 <= kind <= 4:
         _act(book, rows, drops, state)
     _follow_book(book, sides, rows, state)
-    if (
-        state["n_rows"] == n_before
-        and n_drops == drops[4, 0] + drops[5, 0] + drops[6, 0]
-    ):
+    if state["n_rows"] == n_before and n_drops == drops[4, 0] + drops[5, 0] + drops[6, 0]:
         count_drop(drops, reason_of(state, hidden), state["line"])
     return phase
 
@@ -418,10 +405,7 @@ def scan_orders(texts: Any, book: Any, rows: Any, drops: Any, state_array: Any) 
     n_levels = state["n_levels"]
     quotes = np.zeros((2, n_levels, 2), np.int64)
     n_quotes = np.zeros(2, np.int64)
-    while (
-        state["message_pos"] < state["message_end"]
-        and state["book_pos"] < state["book_end"]
-    ):
+    while state["message_pos"] < state["message_end"] and state["book_pos"] < state["book_end"]:
         if max(book[1][BIDS], book[1][ASKS]) + n_levels >= book[0].shape[1]:
             return 2
         if state["n_orders"] + 2 * n_levels + 2 > len(book[2]):

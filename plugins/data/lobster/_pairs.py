@@ -83,9 +83,7 @@ def pairs_of(names: Sequence[str]) -> list[Pair]:
     paths = [Path(name).expanduser() for name in names]
     for i, path in enumerate(paths):
         if path.resolve() in [other.resolve() for other in paths[:i]]:
-            raise ConfigError(
-                f"data.files must differ from each other, was {path} twice."
-            )
+            raise ConfigError(f"data.files must differ from each other, was {path} twice.")
     halves: dict[tuple[Path, str], dict[str, Member]] = {}
     for path in paths:
         for member in _members(path):
@@ -115,18 +113,14 @@ def _members(path: Path) -> list[Member]:
             is_zip = file.read(4) == _ZIP_MAGIC
         if is_zip:
             with zipfile.ZipFile(path) as archive:
-                members = [
-                    Member(path, name) for name in archive.namelist() if _match(name)
-                ]
+                members = [Member(path, name) for name in archive.namelist() if _match(name)]
             if not members:
                 raise DataError(
                     f"{path} must hold message and order book files, such as {_EXAMPLE}; has none."
                 )
             return members
     except FileNotFoundError:
-        raise DataError(
-            f"{path} does not exist. Give a path that does in data.files."
-        ) from None
+        raise DataError(f"{path} does not exist. Give a path that does in data.files.") from None
     except zipfile.BadZipFile as error:
         raise DataError(_broken(path, error)) from None
     except OSError as error:
@@ -196,9 +190,7 @@ def size_bytes(member: Member) -> int:
         return archive.getinfo(member.name).file_size
 
 
-def blocks(
-    member: Member, block_bytes: int
-) -> Generator[tuple[bytes, int], None, None]:
+def blocks(member: Member, block_bytes: int) -> Generator[tuple[bytes, int], None, None]:
     """Text of a file in blocks of at most `block_bytes`, each with how far it reaches, see `size_bytes`.
 
     Raises

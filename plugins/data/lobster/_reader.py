@@ -105,17 +105,12 @@ class Reader:
         state.line = state.closed = state.first_ts = 0
         self._drops[:] = 0
         with ExitStack() as stack:
-            texts = [
-                _Text(member, self._config.chunk_bytes, stack)
-                for member in (pair.message, pair.book)
-            ]
+            texts = [_Text(member, self._config.chunk_bytes, stack) for member in (pair.message, pair.book)]
             while self._refill(texts):
                 for _ in self._scan(texts, pair):
                     yield self._flush(), texts[1].done_bytes
         if not state.line:
-            raise DataError(
-                f"{pair.message} and {pair.book} hold no row. Remove them from data.files."
-            )
+            raise DataError(f"{pair.message} and {pair.book} hold no row. Remove them from data.files.")
         self._end_pair(pair)
         yield self._flush(), texts[1].done_bytes
         if more:
@@ -128,9 +123,7 @@ class Reader:
             text.refill(int(self._state.line))
         messages, book = texts
         if messages.has_line != book.has_line:
-            longer, shorter = (
-                (messages, book) if messages.has_line else (book, messages)
-            )
+            longer, shorter = (messages, book) if messages.has_line else (book, messages)
             raise DataError(
                 f"{shorter.member} must have as many rows as {longer.member}, ends after row"
                 f" {int(self._state.line):,}. Fetch both again."
@@ -161,9 +154,7 @@ class Reader:
     def _scan_on(self, texts: tuple[_Rows, _Rows]) -> int:
         if self._l3:
             book = (self._levels, self._held, self._orders, self._slots)
-            return int(
-                scan_orders(texts, book, self._buffer, self._drops, self._states)
-            )
+            return int(scan_orders(texts, book, self._buffer, self._drops, self._states))
         return int(
             scan_levels(
                 texts,
@@ -285,17 +276,11 @@ class Reader:
 def _midnight_ts(date: str) -> int:
     """Midnight in New York, int64 ns UTC; times are counted from it as if no clock were changed on the day."""
     try:
-        noon = datetime.fromisoformat(f"{date}T12:00:00").replace(
-            tzinfo=ZoneInfo(_ZONE)
-        )
+        noon = datetime.fromisoformat(f"{date}T12:00:00").replace(tzinfo=ZoneInfo(_ZONE))
     except ValueError as error:
-        raise DataError(
-            f"the date in a file's name must be a day, was {date}: {error}."
-        ) from None
+        raise DataError(f"the date in a file's name must be a day, was {date}: {error}.") from None
     except ZoneInfoNotFoundError:
-        raise ConfigError(
-            f"the time zone {_ZONE} is not on this system: pip install tzdata"
-        ) from None
+        raise ConfigError(f"the time zone {_ZONE} is not on this system: pip install tzdata") from None
     return (int(noon.timestamp()) - 12 * 3600) * _NS_PER_S
 
 
