@@ -13,11 +13,7 @@ from bt_framework.errors import ConfigError
 if TYPE_CHECKING:
     from bt_plugins.data.lobster._feed import LobsterSource
 
-OPTIONS = {
-    "book": ("l2", "l3"),
-    "auction": ("withhold", "keep"),
-    "beyond": ("keep", "remove"),
-}
+OPTIONS = {"book": ("l2", "l3"), "auction": ("withhold", "keep"), "beyond": ("keep", "remove")}
 MIN_CHUNK_BYTES = 1 << 12
 
 
@@ -35,22 +31,17 @@ class Lobster(FileConfig):
     symbols: list[str] = param([], "symbols in the order that strategies see them; empty: as in files")
     book: str = param("l2", "l2: price levels, or l3: orders with their numbers")
     beyond: str = param(
-        "keep",
-        "levels that leave those of the file: keep as last seen until seen again, or remove",
+        "keep", "levels that leave those of the file: keep as last seen until seen again, or remove"
     )
     auction: str = param("withhold", "withhold the book while trading is halted, or keep it")
     feed_latency_ns: Duration = param(0, "local time less exchange time; the files have one clock", unit="ns")
     tick_size: dict[str, float] = param(
-        {},
-        "by symbol; else 0.01, or 0.0001 where the first price is below 1 dollar",
-        unit="quote",
+        {}, "by symbol; else 0.01, or 0.0001 where the first price is below 1 dollar", unit="quote"
     )
     lot_size: dict[str, float] = param({}, "by symbol; else 1 share", unit="base")
     max_malformed_lines: int = param(0, "malformed rows to skip and count, per symbol; one more is an error")
     chunk_bytes: int = param(
-        1 << 20,
-        "text of either file held in memory at a time, and its longest line",
-        unit="bytes",
+        1 << 20, "text of either file held in memory at a time, and its longest line", unit="bytes"
     )
 
     def __post_init__(self) -> None:

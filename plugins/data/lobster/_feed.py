@@ -51,10 +51,7 @@ class LobsterSource(DataSource):
                     f"wrong symbol: data.symbols asks for {symbol}, but no file is of it"
                     f" ({', '.join(config.files)}). Add its file or remove the symbol."
                 )
-        for key, sizes in (
-            ("tick_size", config.tick_size),
-            ("lot_size", config.lot_size),
-        ):
+        for key, sizes in (("tick_size", config.tick_size), ("lot_size", config.lot_size)):
             for symbol in sizes:
                 if symbol not in by_symbol:
                     raise ConfigError(unknown_name(f"data.{key}'s symbols", symbol, by_symbol))

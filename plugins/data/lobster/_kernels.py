@@ -176,13 +176,7 @@ def _read_message(text: Any, p: int, state: Any) -> tuple[int, int, int]:
     p = _line_end(text, p)
     if p < 0:
         return p, 0, 10
-    (
-        state["kind"],
-        state["order_id"],
-        state["qty"],
-        state["units"],
-        state["direction"],
-    ) = values
+    (state["kind"], state["order_id"], state["qty"], state["units"], state["direction"]) = values
     return p, ns_of_day, 0 if _is_possible(state) else 11
 
 

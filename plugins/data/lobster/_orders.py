@@ -30,14 +30,7 @@ from bt_plugins.data.lobster._kernels import (
 )
 
 ORDER = np.dtype(
-    [
-        ("order_id", "i8"),
-        ("side", "i8"),
-        ("key", "i8"),
-        ("qty", "i8"),
-        ("before", "i8"),
-        ("after", "i8"),
-    ]
+    [("order_id", "i8"), ("side", "i8"), ("key", "i8"), ("qty", "i8"), ("before", "i8"), ("after", "i8")]
 )
 """An order that rests; ``before`` and ``after`` are its neighbours in the queue of its level, 0 for none.
 
@@ -146,14 +139,7 @@ def _put_order(rows: Any, state: Any, kind: int, order: Any, qty: int) -> None:
 
 
 @kernel
-def _append(
-    book: Any,
-    side: int,
-    key: int,
-    order_and_qty: tuple[int, int],
-    rows: Any,
-    state: Any,
-) -> None:
+def _append(book: Any, side: int, key: int, order_and_qty: tuple[int, int], rows: Any, state: Any) -> None:
     """Add an order at the end of its level's queue."""
     levels, _, orders, slots = book
     order_id, qty = order_and_qty
@@ -167,12 +153,7 @@ def _append(
     slots[_slot_of(orders, slots, order_id)] = i
     level = levels[side, _open_level(book, side, key)]
     order = orders[i]
-    order["order_id"], order["side"], order["key"], order["qty"] = (
-        order_id,
-        side,
-        key,
-        qty,
-    )
+    order["order_id"], order["side"], order["key"], order["qty"] = (order_id, side, key, qty)
     order["before"], order["after"] = level["tail"], 0
     if level["tail"]:
         orders[level["tail"]]["after"] = i

@@ -146,12 +146,7 @@ def _pair(stem: str, parts: dict[str, Member]) -> Pair:
     found = _NAME.fullmatch(stem.replace("_PART_", f"_{MESSAGE}_"))
     assert found is not None
     return Pair(
-        found["symbol"],
-        found["date"],
-        int(found["start"]),
-        int(found["levels"]),
-        parts[MESSAGE],
-        parts[BOOK],
+        found["symbol"], found["date"], int(found["start"]), int(found["levels"]), parts[MESSAGE], parts[BOOK]
     )
 
 
@@ -202,11 +197,7 @@ def blocks(member: Member, block_bytes: int) -> Generator[tuple[bytes, int], Non
         yield from decompressed_blocks(member.path, block_bytes)
         return
     done_bytes = 0
-    with (
-        _zip_errors(member),
-        zipfile.ZipFile(member.path) as archive,
-        archive.open(member.name) as file,
-    ):
+    with _zip_errors(member), zipfile.ZipFile(member.path) as archive, archive.open(member.name) as file:
         while block := file.read(block_bytes):
             done_bytes += len(block)
             yield block, done_bytes

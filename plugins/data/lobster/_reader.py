@@ -24,12 +24,7 @@ from bt_plugins.data.lobster._kernels import (
     scan_levels,
     take_levels_away,
 )
-from bt_plugins.data.lobster._orders import (
-    grow_orders,
-    new_orders,
-    scan_orders,
-    take_orders_away,
-)
+from bt_plugins.data.lobster._orders import grow_orders, new_orders, scan_orders, take_orders_away
 from bt_plugins.data.lobster._pairs import Member, Pair, blocks
 
 MAX_PHASES = 1_000
@@ -155,15 +150,7 @@ class Reader:
         if self._l3:
             book = (self._levels, self._held, self._orders, self._slots)
             return int(scan_orders(texts, book, self._buffer, self._drops, self._states))
-        return int(
-            scan_levels(
-                texts,
-                (self._levels, self._held),
-                self._buffer,
-                self._drops,
-                self._states,
-            )
-        )
+        return int(scan_levels(texts, (self._levels, self._held), self._buffer, self._drops, self._states))
 
     def _grow_book(self) -> None:
         levels = np.zeros((2, 2 * self._levels.shape[1]), LEVEL)
@@ -258,12 +245,7 @@ class Reader:
         notes["closed_phases"] = sorted(self._phases)[:MAX_PHASES]
         notes["off_tick_prints"] = int(state.off_tick_prints)
         if self._l3:
-            for name in (
-                "synthetic_at_start",
-                "matched_by_price",
-                "cut_orders",
-                "repairs_in_book",
-            ):
+            for name in ("synthetic_at_start", "matched_by_price", "cut_orders", "repairs_in_book"):
                 notes[name] = int(state[name])
             notes["synthetic_later"] = int(state.synthetic - state.synthetic_at_start)
         if not state.rows_total:
