@@ -111,9 +111,9 @@ STATS = np.dtype(
         ("trade_low_ticks", "i8"),
         ("trade_high_ticks", "i8"),
         ("episodes", "i8"),
-        ("silences", "i8"),
         ("profile_since", "i8"),
         ("profile_width_ns", "i8"),
+        ("pause_ns", "f8"),
         ("tick_size", "f8"),
     ]
 )

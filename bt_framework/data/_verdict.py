@@ -27,7 +27,9 @@ AUCTION_NS = 60 * NS_PER_S
 """A book of a feed with trades that is crossed for so long without any is taken for an auction."""
 
 SILENCE_P99S = 100
-"""A silence is a gap if it is longer than so many 99th percentiles of the time between events, and 5 s."""
+SILENCE_USUALS = 20
+"""A silence is a gap if it is longer than 5 s, than so many 99th percentiles of the time between events, and than so
+many times the mean of the pauses just before it (a market has quiet hours)."""
 
 SESSION_BREAK_NS = 4 * 3_600 * NS_PER_S
 SESSION_BREAKS_PER_DAY = 0.6
@@ -142,7 +144,7 @@ def book(s: Any, states: _Rows, episodes: _Rows, notes: Mapping[str, Any]) -> It
         if count:
             by_time, by_update = ns / span_ns, batches / max(int(s.book_batches), 1)
             refused = which == CROSSED and max(by_time, by_update) >= CROSSED_FATAL_FRAC
-            detail = f"{told} for {format_duration_ns(ns)}, {100.0 * by_time:.3g} % of the time"
+            detail = f"{told} for {_short(ns)}, {100.0 * by_time:.3g} % of the time"
             if which == CROSSED:
                 detail += f", after {100.0 * by_update:.3g} % of the updates"
             if refused:
@@ -189,10 +191,11 @@ def _left(state: Any, which: int, episodes: _Rows, excused_ns: _Rows) -> tuple[i
     whole = own & (excused_ns >= length_ns) & (excused_ns > 0)
     rest = episodes["index"][own & ~whole]
     first = int(rest[0]) if len(rest) else int(state["first"])
+    in_phase = np.floor(episodes["batches"][own] * excused_ns[own] / np.maximum(length_ns[own], 1))
     return (
         int(state["count"]) - int(whole.sum()),
         int(state["ns"]) - int(excused_ns[own].sum()),
-        int(state["batches"]) - int(episodes["batches"][whole].sum()),
+        int(state["batches"]) - int(in_phase.sum()),
         first,
     )
 
@@ -207,7 +210,7 @@ def _overlap_ns(spans: _Rows, phases: _Rows) -> _Rows:
     """Time that each span has in common with the phases, by exchange time."""
     total = np.zeros(len(spans), np.int64)
     for start_ts, end_ts in phases.tolist():
-        start, end = np.maximum(spans["start_exch_ts"], start_ts), np.minimum(spans["end_exch_ts"], end_ts)
+        start, end = (np.maximum(spans["start_exch_ts"], start_ts), np.minimum(spans["end_exch_ts"], end_ts))
         total += np.maximum(end - start, 0)
     return total
 
@@ -215,7 +218,7 @@ def _overlap_ns(spans: _Rows, phases: _Rows) -> _Rows:
 def rhythm(s: Any, histograms: _Rows, silences: _Rows, notes: Mapping[str, Any]) -> Iterable[Finding]:
     """Silences that are long for this feed, and a start or end that is not the announced one."""
     limit_ns = gap_limit_ns(histograms)
-    gaps = silences[silences["ns"] >= max(limit_ns, 1.0)]
+    gaps = silences[silences["ns"] >= np.maximum(limit_ns, SILENCE_USUALS * silences["usual_ns"])]
     gaps = gaps[_overlap_ns(gaps, closed_phases(notes)) < gaps["ns"] - limit_ns]
     days = int(s.last_local_ts) // _DAY_NS - int(s.first_local_ts) // _DAY_NS
     breaks = gaps["ns"] >= SESSION_BREAK_NS
@@ -234,7 +237,7 @@ def rhythm(s: Any, histograms: _Rows, silences: _Rows, notes: Mapping[str, Any])
         yield _found("gaps", Severity.WARN, len(gaps), gaps["index"].min(), detail, frac)
     announced = notes.get("announced_span")
     if announced:
-        spans = (int(s.first_local_ts), int(s.last_local_ts)), (int(announced[0]), int(announced[1]))
+        spans = ((int(s.first_local_ts), int(s.last_local_ts)), (int(announced[0]), int(announced[1])))
         yield from truncated(*spans, limit_ns, "the file announces")
 
 

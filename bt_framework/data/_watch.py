@@ -55,9 +55,12 @@ EPISODE = np.dtype(
 """One time that a state held, by both clocks."""
 
 SILENCE = np.dtype(
-    [("ns", "i8"), ("index", "i8"), ("start_exch_ts", "i8"), ("end_exch_ts", "i8"), ("end_ts", "i8")]
+    [("ns", "i8"), ("usual_ns", "f8"), ("index", "i8"), ("start_exch_ts", "i8"), ("end_exch_ts", "i8")]
 )
-"""A time without events."""
+"""A time without events; ``usual_ns`` is the mean pause before it."""
+
+PAUSES = 32
+"""Pauses that the mean pause looks back on: their weights fall by the factor e over so many."""
 
 SERIES = np.dtype(
     [
@@ -138,19 +141,20 @@ def note_silence(s: Any, histograms: Any, silences: Any, row: Any) -> None:
     """Count the time since the last batch, and keep it if it is one of the longest."""
     ns = row["local_ts"] - s.batch_ts
     histograms[SILENCES, duration_bin(ns)] += 1
+    usual_ns = s.pause_ns
+    s.pause_ns += (ns - usual_ns) / PAUSES
     if ns < SILENCE_NS:
         return
-    s.silences += 1
     place = 0
     for i in range(len(silences)):
         if silences[i]["ns"] < silences[place]["ns"]:
             place = i
     if ns > silences[place]["ns"]:
         silences[place]["ns"] = ns
+        silences[place]["usual_ns"] = usual_ns
         silences[place]["index"] = s.rows
         silences[place]["start_exch_ts"] = s.batch_exch_ts
         silences[place]["end_exch_ts"] = row["exch_ts"]
-        silences[place]["end_ts"] = row["local_ts"]
 
 
 @kernel

@@ -326,6 +326,21 @@ def test_a_market_that_closes_every_day_has_no_gaps():
     assert (two["gaps"].severity, two["gaps"].count) == ("warn", 1)
 
 
+def test_a_market_that_gets_quiet_has_no_gaps():
+    busy, quiet = clean_events(8_000), clean_events(40, step_ns=20 * NS_PER_S)
+    for clock in ("exch_ts", "local_ts"):
+        quiet[clock] += 8 * NS_PER_S
+    removed = busy[(busy["ev"] & np.uint64(0xFF)) != EventKind.TRADE]
+    removed["qty"] = 0.0
+    removed["exch_ts"] = removed["local_ts"] = quiet["exch_ts"][0]
+    events = np.concatenate([busy, removed, quiet])
+    found = {f.check: f for f in examine(events)}
+    assert found["gaps"].count <= 4  # until the mean pause has followed
+    last = len(events) - 1
+    late = events["local_ts"][last] - events["local_ts"][last - 40]
+    assert late > 100 * NS_PER_S
+
+
 @pytest.mark.parametrize(
     ("start_s", "end_s", "detail"),
     [
