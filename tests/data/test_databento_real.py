@@ -10,7 +10,6 @@ from typing import Any
 import databento_dbn as dbn
 import numpy as np
 import pytest
-import zstandard
 from hftbacktest import BacktestAsset, HashMapMarketDepthBacktest
 from numba import njit
 
@@ -18,6 +17,7 @@ from bt_framework.data.doctor import Severity
 from bt_framework.data.ordering import ordered_chunks
 from bt_framework.data.source import FeedReport
 from bt_framework.data.store import EventStore
+from bt_framework.data.streams import decompressed_blocks
 from bt_framework.records import EVENT, EventFlag, EventKind
 from bt_plugins.data.databento import Databento, build
 from bt_plugins.data.databento._header import SCHEMAS
@@ -355,7 +355,7 @@ def test_layouts_are_the_librarys(cme: Path) -> None:
                 assert dtype.fields[f"ask_px_{k:02}"][1] == dtype.fields[f"bid_px_{k:02}"][1] + 8
                 assert dtype.fields[f"bid_sz_{k:02}"][1] == dtype.fields[f"bid_px_{k:02}"][1] + 16
                 assert dtype.fields[f"ask_sz_{k:02}"][1] == dtype.fields[f"bid_px_{k:02}"][1] + 20
-    raw = zstandard.ZstdDecompressor().decompressobj().decompress((cme / MBO).read_bytes())
+    raw = b"".join(block for block, _ in decompressed_blocks(cme / MBO))
     mbo = np.frombuffer(raw[feed_of(cme / MBO).headers[0].n_bytes :], record_dtype("mbo"))
     last = library_records(cme / MBO)[-1]
     for name in ("order_id", "price", "size", "flags", "ts_event", "ts_recv", "instrument_id"):
@@ -363,8 +363,6 @@ def test_layouts_are_the_librarys(cme: Path) -> None:
 
 
 def test_only_its_own_files_are_recognised(shared_dir: Path) -> None:
-    from bt_framework.data.streams import decompressed_blocks
-
     claimed = set()
     for path in sorted((shared_dir / "data").rglob("*")):
         if path.is_file():
