@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import sys
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,8 @@ from bt_framework.results.identity import code_hash, config_hash, data_hash
 from bt_framework.results.run import Identity, RunContext
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from bt_framework.config.compose import Composition
     from bt_framework.config.settings import Settings
     from bt_framework.data.source import DataSource
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         LatencyModel,
         QueueModel,
     )
+    from bt_framework.engine.plain import PlainStrategy, PlainWakes
     from bt_framework.engine.program import Program
     from bt_framework.engine.rules import RiskRule, Sizing, Slippage
     from bt_framework.engine.session import Session
@@ -46,10 +48,12 @@ class Parts:
     ----------
     packages : tuple of (str, str)
         Name and version of the packages that they come from.
+    plain : bool
+        Whether the strategy runs as plain Python.
     """
 
     data: DataSource
-    strategy: Strategy
+    strategy: Strategy | PlainStrategy
     latency: LatencyModel
     queue: QueueModel
     exchange: ExchangeModel
@@ -60,14 +64,19 @@ class Parts:
     sizing: Sizing
     rules: tuple[RiskRule, ...]
     packages: tuple[tuple[str, str], ...]
+    plain: bool = False
 
     @classmethod
     def of(cls, composition: Composition) -> Parts:
         """Build them."""
+        from bt_framework.engine.plain import PlainStrategy
+
         single = {str(kind): composition.one(kind) for kind in _SINGLE}
         rules = composition.many(Kind.RISK)
+        built = {name: choice.build() for name, choice in single.items()}
         return cls(
-            **{name: choice.build() for name, choice in single.items()},
+            **built,
+            plain=composition.settings.plain or isinstance(built["strategy"], PlainStrategy),
             rules=tuple(choice.build() for choice in rules),
             packages=tuple((c.component.package, c.component.version) for c in (*single.values(), *rules)),
         )
@@ -204,13 +213,20 @@ def build_program(parts: Parts) -> Program:
     """
     from numba import config as numba_config
 
+    from bt_framework.engine.plain import plain_kernels
     from bt_framework.engine.program import KernelSet
     from bt_framework.engine.program import build_program as build
+    from bt_framework.engine.strategy import Strategy
 
     if numba_config.DISABLE_JIT:
         raise RunError("the engine runs compiled code only: unset NUMBA_DISABLE_JIT to run a backtest.")
     rules = [rule.kernels for rule in parts.rules]
-    return build(KernelSet(parts.strategy.kernels, rules, parts.sizing.kernel, parts.slippage.kernel))
+    strategy = parts.strategy
+    if isinstance(strategy, Strategy) and not parts.plain:
+        kernels = strategy.kernels
+    else:
+        kernels = plain_kernels(strategy)
+    return build(KernelSet(kernels, rules, parts.sizing.kernel, parts.slippage.kernel))
 
 
 def choose_books(parts: Parts, feeds: Sequence[StoredFeed]) -> list[BookChoice]:
@@ -253,6 +269,7 @@ def describe(
 ) -> RunContext:
     """Say which run this is going to be; gives it an id and a folder, which is not made yet."""
     settings, resolved = composition.settings, composition.resolved
+    instruments = run_instruments(parts, feeds)
     start_ts, end_ts = common_interval(feeds, settings)
     run_id = new_run_id()
     return RunContext(
@@ -262,11 +279,11 @@ def describe(
         config=resolved,
         identity=Identity(
             config_hash=config_hash(resolved),
-            data_hash=data_hash([(feed.content_hash, feed.spec) for feed in feeds]),
+            data_hash=data_hash([(f.content_hash, i) for f, i in zip(feeds, instruments, strict=True)]),
             code_hash=code_hash(_sources_hash(program, parts), parts.packages),
             seed=settings.seed,
         ),
-        instruments=run_instruments(parts, feeds),
+        instruments=instruments,
         rules=tuple(choice.component.name for choice in composition.many(Kind.RISK)),
         start_ts=start_ts,
         end_ts=end_ts,
@@ -275,6 +292,7 @@ def describe(
         equity_interval_ns=int(settings.equity_interval_ns),
         started_at_ns=time.time_ns(),
         jit="hit" if program.cached else "miss",
+        mode="plain" if parts.plain else "compiled",
         versions=_versions(parts.packages),
         data_grade=_grade(feeds),
         books=tuple(f"{f.spec.symbol}: {book.reason}" for f, book in zip(feeds, books, strict=True)),
@@ -287,10 +305,22 @@ def new_run_id() -> str:
 
 
 def open_session(
-    run: RunContext, parts: Parts, feeds: Sequence[StoredFeed], program: Program, books: Sequence[BookChoice]
+    run: RunContext,
+    parts: Parts,
+    feeds: Sequence[StoredFeed],
+    program: Program,
+    books: Sequence[BookChoice],
 ) -> Session:
     """Return the engine with its data and the kernels' arguments."""
-    from bt_framework.engine.session import AccountTerms, Clocking, Market, Records, RuleRecords, Session
+    from bt_framework.engine.plain import PlainWakes
+    from bt_framework.engine.session import (
+        AccountTerms,
+        Clocking,
+        Market,
+        Records,
+        RuleRecords,
+        Session,
+    )
 
     markets = [
         Market(
@@ -307,28 +337,68 @@ def open_session(
         )
         for instrument, feed, book in zip(run.instruments, feeds, books, strict=True)
     ]
+    plain = PlainWakes(parts.strategy, run.instruments) if parts.plain else None
     records = Records(
-        params=parts.strategy.params(run.instruments),
-        state=parts.strategy.state(run.instruments),
-        work=parts.strategy.work(run.instruments),
+        *_strategy_records(parts.strategy, plain, run.instruments),
         rules=tuple(
             RuleRecords(rule.params(run.instruments), rule.state(run.instruments), rule.config)
             for rule in parts.rules
         ),
-        sizing=(parts.sizing.params(run.instruments), parts.sizing.state(run.instruments)),
+        sizing=(
+            parts.sizing.params(run.instruments),
+            parts.sizing.state(run.instruments),
+        ),
         slippage=parts.slippage.params(run.instruments),
     )
     clocking = Clocking(run.start_ts, run.end_ts, parts.strategy.timer_ns, run.equity_interval_ns)
-    return Session(markets, program, clocking, records, AccountTerms(run.capital, parts.depth.levels))
+    terms = AccountTerms(run.capital, parts.depth.levels)
+    return Session(markets, program, clocking, records, terms, plain=plain)
+
+
+def _strategy_records(
+    strategy: Strategy | PlainStrategy,
+    plain: PlainWakes | None,
+    instruments: Sequence[Instrument],
+) -> tuple[np.record, np.record, np.ndarray]:
+    """Parameters, state and work array of the strategy's kernels, or of those that call it back."""
+    import numpy as np
+
+    from bt_framework.engine.strategy import Strategy, numbers_record
+
+    if plain is not None:
+        return (
+            numbers_record({"address": plain.address}),
+            numbers_record({}),
+            np.zeros((1, 1)),
+        )
+    assert isinstance(strategy, Strategy)
+    return (
+        strategy.params(instruments),
+        strategy.state(instruments),
+        strategy.work(instruments),
+    )
 
 
 def _sources_hash(program: Program, parts: Parts) -> str:
     """Hash of the sources of the loop and of the classes that prepare the kernels' arguments."""
-    from bt_framework.jit import kernel_key
+    from bt_framework.jit import kernel_key, plain_key
 
     classes = [type(part) for part in (parts.strategy, parts.sizing, parts.slippage, *parts.rules)]
-    files = sorted({str(sys.modules[c.__module__].__file__) for c in classes})
-    return kernel_key([program.path, *map(Path, files)])
+    key = kernel_key([program.path, *_files_of({c.__module__ for c in classes})])
+    if not parts.plain:
+        return key
+    modules = {type(parts.strategy).__module__}
+    kernels = getattr(parts.strategy, "kernels", None)
+    if kernels is not None:
+        modules |= {reference.partition(":")[0] for reference in vars(kernels).values() if reference}
+    return f"{key} {plain_key(_files_of(modules))}"
+
+
+def _files_of(modules: Iterable[str]) -> list[Path]:
+    """Source files of modules, sorted; those of kernels may not be imported yet."""
+    import importlib
+
+    return [Path(file) for file in sorted({str(importlib.import_module(m).__file__) for m in modules})]
 
 
 def _events_between(feeds: Sequence[StoredFeed], start_ts: int, end_ts: int) -> int:

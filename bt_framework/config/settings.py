@@ -28,6 +28,9 @@ class Settings(BaseConfig):
     end: str | None = param(
         None, "last simulated time, ISO-8601, UTC unless it says otherwise; null: the data's"
     )
+    plain: bool = param(
+        False, "run the strategy as plain Python, for breakpoints; the results are the same, the time is not"
+    )
     slice_wakes: int = param(200_000, "strategy wake-ups per slice; no influence on results")
     runs_dir: str = param("runs", "folder of run folders")
     store_dir: str = param("", "folder of the event store; empty: $BT_STORE_DIR, else the user's data folder")

@@ -71,6 +71,18 @@ def as_pointer(typingctx, address):
     return types.voidptr(types.intp), codegen
 
 
+@intrinsic
+def call_back(typingctx, address, reason):
+    """Call the function ``int64 f(int64)`` at an address; a Python one takes the GIL itself."""
+
+    def codegen(context, builder, signature, values):
+        function_type = ll.FunctionType(ll.IntType(64), [ll.IntType(64)])
+        function = builder.inttoptr(values[0], function_type.as_pointer())
+        return builder.call(function, [values[1]])
+
+    return types.int64(types.int64, types.int64), codegen
+
+
 def _call(name: str, result: Any, *arguments: Any) -> Any:
     """Typing and code of ``call(address, is_roi, *arguments)`` to one of the symbols ``{roivec,hashmap}{name}``."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from bt_framework.engine.models import (
     QueueKind,
     QueueModel,
 )
+from bt_framework.engine.plain import PlainWakes
 from bt_framework.engine.program import Program
 from bt_framework.engine.rules import RiskRuleConfig
 from bt_framework.errors import BtError, EngineError, KernelError, LedgerError
@@ -57,6 +58,10 @@ _FAULTS = {
     int(
         Fault.SWEEP_NOT_EXPLAINED
     ): "an order was filled at several prices of which the book explains only the last",
+    int(
+        Fault.PART_OF_A_LOT
+    ): "an order was filled by a part of a lot: the book's quantities are not whole lots",
+    int(Fault.TOO_MANY_FILLS): "more fills at one instant than the log holds",
 }
 
 
@@ -154,6 +159,8 @@ class Session:
         The compiled loop.
     clocking, records, terms : Clocking, Records, AccountTerms
         Times and run-time values.
+    plain : PlainWakes, optional
+        The strategy, if it is plain Python; the parameters are then a record with its ``address``.
     log_rows : int
         Rows of each log buffer; bounds memory, never changes a result.
 
@@ -171,6 +178,7 @@ class Session:
         records: Records,
         terms: AccountTerms,
         *,
+        plain: PlainWakes | None = None,
         log_rows: int = LOG_ROWS,
     ) -> None:
         load_symbols()
@@ -183,9 +191,15 @@ class Session:
         self.arrays = _arrays(self._markets, self._is_roi, records, log_rows)
         clock = self.arrays.clock[0]
         clock["start_ts"], clock["end_ts"] = clocking.start_ts, clocking.end_ts
-        clock["timer_ns"], clock["equity_ns"] = clocking.timer_ns, clocking.equity_interval_ns
+        clock["timer_ns"], clock["equity_ns"] = (
+            clocking.timer_ns,
+            clocking.equity_interval_ns,
+        )
         clock["now_ts"], clock["next_order_id"] = clocking.start_ts, 1
         clock["capital"], clock["seen_levels"] = terms.capital, terms.seen_levels
+        self._plain = plain
+        if plain is not None:
+            plain.attach(self._engine, self._is_roi, self.arrays)
 
     @property
     def local_ts(self) -> int:
@@ -246,6 +260,8 @@ class Session:
         except BtError:  # asked to stop while it compiled
             raise
         except Exception as error:
+            if self._plain is not None and self._plain.error is not None:
+                self._reraise(self._plain.error)
             raise KernelError(
                 f"a kernel raised {type(error).__name__}: {error} (simulated time {_iso(self.local_ts)}).",
                 local_ts=self.local_ts,
@@ -254,25 +270,35 @@ class Session:
             raise self._engine_error()
         return outcome
 
+    def _reraise(self, error: BaseException) -> NoReturn:
+        """Raise what a strategy in plain Python has raised."""
+        if isinstance(error, BtError) or not isinstance(error, Exception):
+            raise error
+        raise KernelError(
+            f"the strategy raised {type(error).__name__}: {error} (simulated time {_iso(self.local_ts)}).",
+            local_ts=self.local_ts,
+        ) from error
+
     def _engine_error(self) -> EngineError:
         clock = self.arrays.clock[0]
         code, order_id = int(clock["engine_code"]), int(clock["fault_order_id"])
         what = _FAULTS.get(code) or f"the engine returned code {code}: {_ENGINE_ERRORS.get(code, 'unknown')}"
         order = f", order {order_id}" if order_id else ""
-        return EngineError(f"{what} (simulated time {_iso(self.local_ts)}{order}).", local_ts=self.local_ts)
+        return EngineError(
+            f"{what} (simulated time {_iso(self.local_ts)}{order}).",
+            local_ts=self.local_ts,
+        )
 
     def _check_ledger(self) -> None:
         """Compare our positions with the engine's, which books fills on its own.
 
-        Where it fills level by level, it books the last part only (upstream #316): nothing to compare with.
+        Where it fills level by level, it books the last part only (upstream #316), and that is compared.
         """
         from hftbacktest import binding
 
         position = binding.roivecbt_position if self._is_roi else binding.hashmapbt_position
         for asset, market in enumerate(self._markets):
-            if market.sweeps:
-                continue
-            ours = float(self.arrays.ledger[asset]["position_qty"])
+            ours = float(self.arrays.ledger[asset]["engine_qty" if market.sweeps else "position_qty"])
             theirs = float(position(self._engine, asset))
             if abs(ours - theirs) > 0.5 * market.instrument.lot_size:
                 fills = self.arrays.fills[: int(self.arrays.clock[0]["fills"])]
@@ -304,7 +330,14 @@ def _records(records: Records, clocking: Clocking) -> tuple[Any, ...]:
         for zone in {rule.config.time_zone for rule in records.rules}
     }
     rules = tuple((rule.params, rule.state, calendars[rule.config.time_zone]) for rule in records.rules)
-    return (records.params, records.state, records.work, rules, records.sizing, records.slippage)
+    return (
+        records.params,
+        records.state,
+        records.work,
+        rules,
+        records.sizing,
+        records.slippage,
+    )
 
 
 def _arrays(markets: Sequence[Market], is_roi: bool, records: Records, log_rows: int) -> LoopArrays:
@@ -320,6 +353,8 @@ def _arrays(markets: Sequence[Market], is_roi: bool, records: Records, log_rows:
         if market.sweeps:
             (events,) = market.events
             feed["address"], feed["rows"] = events.ctypes.data, len(events)
+            feed["best_bid_ticks"] = contracts[asset]["low_ticks"] - 1
+            feed["best_ask_ticks"] = contracts[asset]["high_ticks"] + 1
     for control, rule in zip(arrays.controls, records.rules, strict=True):
         control["action"] = rule.config.action
         control["resume_after_ns"] = rule.config.resume_after_ns

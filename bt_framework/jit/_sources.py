@@ -19,14 +19,30 @@ from functools import lru_cache
 from pathlib import Path
 
 BY_VERSION = frozenset(
-    {"numba", "llvmlite", "numpy", "hftbacktest", "scipy", "pandas", "pyarrow", "statsmodels"}
+    {
+        "numba",
+        "llvmlite",
+        "numpy",
+        "hftbacktest",
+        "scipy",
+        "pandas",
+        "pyarrow",
+        "statsmodels",
+    }
 )
 """Libraries that enter the hash by version instead of by content."""
 
 _STARTED_AT_NS = time.time_ns()
 """Before any kernel was imported: they all need this package."""
 _KEY_VERSIONS = ("numba", "llvmlite", "numpy", "hftbacktest")
-_CODE_OPTIONS = ("BOUNDSCHECK", "OPT", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX")
+_CODE_OPTIONS = (
+    "BOUNDSCHECK",
+    "OPT",
+    "DEBUGINFO_DEFAULT",
+    "LOOP_VECTORIZE",
+    "SLP_VECTORIZE",
+    "ENABLE_AVX",
+)
 """Settings of numba (NUMBA_BOUNDSCHECK, ...) that make other code of the same source."""
 
 
@@ -37,7 +53,12 @@ def environment_hash() -> str:
     from numba import config
 
     facts = [f"{name}=={importlib.metadata.version(name)}" for name in _KEY_VERSIONS]
-    facts += [platform.python_implementation(), platform.python_version(), platform.machine(), sys.platform]
+    facts += [
+        platform.python_implementation(),
+        platform.python_version(),
+        platform.machine(),
+        sys.platform,
+    ]
     facts += [llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
     facts += [f"{name}={getattr(config, name, None)}" for name in _CODE_OPTIONS]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
@@ -63,6 +84,52 @@ def source_hash(paths: list[Path]) -> str:
     for path in source_files(paths):
         digest.update(_read(str(path), *_stamp(path))[0])
     return digest.hexdigest()
+
+
+def plain_key(paths: list[Path]) -> str:
+    """SHA-256 over what plain Python code in `paths` runs: its own sources by content, libraries by version.
+
+    Imports inside functions count here. A file counts as a library's if it is installed and belongs to none of the
+    packages that `paths` belong to.
+    """
+    own = {_package_of(path.resolve()).partition(".")[0] or path.stem for path in paths}
+    found: dict[Path, None] = {}
+    libraries: set[str] = set()
+    todo = [path.resolve() for path in paths]
+    while todo:
+        path = todo.pop()
+        if path in found:
+            continue
+        found[path] = None
+        for module in _imports_anywhere(path):
+            top = module.partition(".")[0]
+            if top in sys.stdlib_module_names:
+                continue
+            files = _module_files(module)
+            if top in own or (top not in BY_VERSION and not any("site-packages" in f.parts for f in files)):
+                todo.extend(files)
+            else:
+                libraries.add(top)
+    digest = hashlib.sha256()
+    for path in sorted(found):
+        digest.update(path.read_bytes())
+    for top in sorted(libraries):
+        digest.update(f"{top}=={_version_of(top)}\n".encode())
+    return digest.hexdigest()
+
+
+def _imports_anywhere(path: Path) -> set[str]:
+    """Modules that a source file may import, wherever it does."""
+    package = _package_of(path)
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        modules |= _imported(node, package)
+    return modules
+
+
+def _version_of(top: str) -> str:
+    names = importlib.metadata.packages_distributions().get(top, [])
+    return ",".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names)))
 
 
 def source_files(paths: list[Path]) -> list[Path]:
@@ -91,16 +158,21 @@ def _read(path: str, mtime_ns: int, size: int) -> tuple[bytes, tuple[str, ...]]:
     package = _package_of(Path(path))
     modules: set[str] = set()
     for node in _executed_at_import(ast.parse(content).body):
-        if isinstance(node, ast.Import):
-            modules.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parent = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*parent, base] if base else parent)
-            modules.add(base)
-            modules.update(f"{base}.{alias.name}" for alias in node.names)
+        modules |= _imported(node, package)
     return hashlib.sha256(content).digest(), tuple(sorted(m for m in modules if m and not _is_foreign(m)))
+
+
+def _imported(node: ast.AST, package: str) -> set[str]:
+    """Modules that a statement may import."""
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if not isinstance(node, ast.ImportFrom):
+        return set()
+    base = node.module or ""
+    if node.level:
+        parent = package.split(".")[: len(package.split(".")) - node.level + 1]
+        base = ".".join([*parent, base] if base else parent)
+    return {base, *(f"{base}.{alias.name}" for alias in node.names)} - {""}
 
 
 def _executed_at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:

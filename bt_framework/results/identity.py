@@ -22,13 +22,16 @@ def config_hash(resolved: Mapping[str, Any]) -> str:
     """
     left_out = _NO_INFLUENCE | _NO_INFLUENCE_SETTINGS
     return _sha256(
-        {key: value for key, value in resolved.items() if key not in left_out}, keep_order=("risk",)
+        {key: value for key, value in resolved.items() if key not in left_out},
+        keep_order=("risk",),
     )
 
 
 def data_hash(contents: Iterable[tuple[str, Instrument]]) -> str:
     """SHA-256 of the events (their content hashes) and the contracts they are of, in the strategy's order."""
-    return _sha256([[content, i.symbol, i.tick_size, i.lot_size, i.contract_size] for content, i in contents])
+    return _sha256(
+        [[content, i.symbol, i.tick_size, i.lot_size, i.contract_size, i.inverse] for content, i in contents]
+    )
 
 
 def code_hash(source_hash: str, packages: Sequence[tuple[str, str]]) -> str:

@@ -33,6 +33,8 @@ class RunRecord:
         Feed events: in the interval, and once the run has ended those up to `local_ts`.
     jit : str
         "hit" if the compiled loop was on disk, "miss" if it had to be compiled.
+    mode : str
+        "compiled", or "plain" if the strategy ran as plain Python.
     timings : mapping
         Seconds: compose_s, ingest_s, compile_s, kernel_s, write_s, wall_s; those that were measured.
     metrics : mapping
@@ -63,6 +65,7 @@ class RunRecord:
     machine: Mapping[str, Any]
     process: ProcessIdentity
     books: tuple[str, ...] = ()
+    mode: str = "compiled"
     counts: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -92,9 +95,14 @@ class RunRecord:
             rules=tuple(run.rules),
             data_grade=dict(run.data_grade),
             versions=dict(run.versions),
-            machine={"platform": platform.platform(), "cpu": platform.machine(), "cpus": os.cpu_count()},
+            machine={
+                "platform": platform.platform(),
+                "cpu": platform.machine(),
+                "cpus": os.cpu_count(),
+            },
             process=this_process(),
             books=tuple(run.books),
+            mode=run.mode,
         )
 
     def finished(self, summary: RunSummary) -> RunRecord:
@@ -149,6 +157,7 @@ class RunRecord:
             "kernel_s": self.kernel_s,
             "events_per_s": self.events_per_s,
             "jit": self.jit,
+            "mode": self.mode,
             "counts": {name: self.counts.get(name, 0) for name in TABLES if name != "equity"},
             "metrics": dict(self.metrics),
             **({"error": self.error} if self.error else {}),

@@ -74,6 +74,8 @@ class RunContext:
         Names of the risk rules in chain order; ``rule`` of a refusal is an index into it.
     books : tuple of str
         For each instrument, which form of order book the engine uses, and why.
+    mode : str
+        "compiled", or "plain" if the strategy runs as plain Python.
     data_grade : mapping
         The doctor's findings: ``{"grade": "ok" | "warn", "findings": [...], "line": "one line for people"}``.
     """
@@ -95,6 +97,7 @@ class RunContext:
     versions: Mapping[str, str]
     data_grade: Mapping[str, Any]
     books: tuple[str, ...] = ()
+    mode: str = "compiled"
 
 
 @dataclass(frozen=True)
