@@ -6,6 +6,7 @@ import math
 
 from bt_framework.engine import _native
 from bt_framework.engine._broker import log_order, send
+from bt_framework.engine._state import MAX_OPEN_ORDERS
 from bt_framework.engine.portfolio import only_reduces
 from bt_framework.jit import kernel
 from bt_framework.records import (
@@ -60,40 +61,55 @@ def trip(a, rule, s):
     clock, control = a.clock[0], a.controls[rule]
     if control.active:
         return
-    control.active = 1
+    control.active, control.value, control.limit = 1, s.value, s.limit
     control.until_ts = clock.now_ts + control.resume_after_ns if control.resume_after_ns > 0 else 0
     if control.action == _HALT_FOR_DAY:
         control.until_ts = s.day_end_ts
     if control.action != _REFUSE:
         clock.cancel_below_id = clock.next_order_id
-    if control.action == _FLATTEN_AND_HALT:
-        clock.flattening, clock.flatten_rule = 1, rule
     log_risk_event(a, rule, _BREACH, s.value, s.limit)
+    if control.action == _FLATTEN_AND_HALT and not clock.flattening:
+        clock.flattening, clock.flatten_rule = 1, rule
 
 
 @kernel
 def note_refusal(a, rule, s):
-    """Keep what a refusing rule measured for its row, and begin its action."""
-    clock = a.clock[0]
+    """Keep what a refusing rule measured for its row, and begin its action if it lasts longer than the refusal."""
+    clock, control = a.clock[0], a.controls[rule]
     clock.refused_value, clock.refused_limit = s.value, s.limit
-    if a.controls[rule].action != _REFUSE:
+    if control.action != _REFUSE or control.resume_after_ns > 0:
         trip(a, rule, s)
 
 
 @kernel
+def time_is_over(a, rule):
+    """Whether the action of rule `rule` has lasted its time; one that flattens lasts until all is closed."""
+    clock, control = a.clock[0], a.controls[rule]
+    if not control.active or control.until_ts == 0 or clock.now_ts < control.until_ts:
+        return False
+    return not (control.action == _FLATTEN_AND_HALT and clock.flattening)
+
+
+@kernel
+def begin_anew(a, rule, s):
+    """Tell a rule, before it is asked, that the time of its action is over."""
+    if time_is_over(a, rule):
+        s.resumed = 1
+
+
+@kernel
 def govern(a, rule, breached, s):
-    """Begin or end what a rule's breach leads to."""
+    """Begin or end what a rule's breach leads to; nothing ends while the limit is breached."""
     control = a.controls[rule]
-    if not control.active:
-        if breached:
-            trip(a, rule, s)
+    if breached:
+        trip(a, rule, s)
+        control.value, control.limit = s.value, s.limit
         return
-    if control.until_ts > 0:
-        ended = a.clock[0].now_ts >= control.until_ts
-    else:
-        ended = control.action < _FLATTEN_AND_HALT and not breached
-    if ended:
-        control.active, control.until_ts, s.resumed = 0, 0, 1
+    if not control.active:
+        return
+    untimed = control.until_ts == 0 and control.action < _FLATTEN_AND_HALT
+    if untimed or time_is_over(a, rule):
+        control.active, control.until_ts = 0, 0
         log_risk_event(a, rule, _RESUME, s.value, s.limit)
 
 
@@ -105,6 +121,7 @@ def barrier(a, account, intent):
     for rule in range(a.controls.size):
         control = a.controls[rule]
         if control.active and (control.action == _FLATTEN_AND_HALT or not only_reduces(account, intent)):
+            a.clock[0].refused_value, a.clock[0].refused_limit = control.value, control.limit
             return rule
     return -1
 
@@ -137,28 +154,45 @@ def cancel_marked(engine, is_roi, a):
 
 
 @kernel
+def can_close(a, market, asset):
+    """Whether an order that closes a position can be sent now: nothing works, there is a touch, one at each instant."""
+    books, clock = a.ledger[asset], a.clock[0]
+    if books.position_qty == 0 or books.open_buy_qty + books.open_sell_qty > 0:
+        return False
+    px = market.best_bid_px(asset) if books.position_qty > 0 else market.best_ask_px(asset)
+    # Without latency an order that finds no liquidity expires at once, and time would stand still.
+    return math.isfinite(px) and books.closed_ts < clock.now_ts and clock.open_orders < MAX_OPEN_ORDERS
+
+
+@kernel
+def close(engine, is_roi, a, market, asset):
+    """Send the order that closes a position at the market; returns the engine's code."""
+    clock, books, intent = a.clock[0], a.ledger[asset], a.intents[0]
+    books.closed_ts = clock.now_ts
+    intent.kind, intent.asset, intent.tag, intent.signal_id = _NEW, asset, _RISK, 0
+    intent.side = -1 if books.position_qty > 0 else 1
+    intent.order_type, intent.time_in_force = _MARKET, _IOC
+    intent.px = market.best_ask_px(asset) if intent.side > 0 else market.best_bid_px(asset)
+    intent.order_id, intent.qty = clock.next_order_id, abs(books.position_qty)
+    clock.next_order_id += 1
+    code = send(engine, is_roi, a, intent)
+    if code != 0:
+        clock.fault_order_id = intent.order_id
+    return code
+
+
+@kernel
 def flatten(engine, is_roi, a, market):
     """Close what is open at the market, one order per instrument at a time; returns the engine's code."""
-    clock, open_positions = a.clock[0], 0
+    clock = a.clock[0]
+    is_flat = clock.open_orders == 0
     for asset in range(a.ledger.size):
-        books = a.ledger[asset]
-        if books.position_qty == 0 and books.open_buy_qty + books.open_sell_qty == 0:
-            continue
-        open_positions += 1
-        side = -1 if books.position_qty > 0 else 1
-        px = market.best_ask_px(asset) if side > 0 else market.best_bid_px(asset)
-        if books.position_qty == 0 or books.open_buy_qty + books.open_sell_qty > 0 or not math.isfinite(px):
-            continue
-        intent = a.intents[0]
-        intent.kind, intent.asset, intent.side, intent.tag, intent.signal_id = _NEW, asset, side, _RISK, 0
-        intent.order_type, intent.time_in_force = _MARKET, _IOC
-        intent.order_id, intent.px, intent.qty = clock.next_order_id, px, abs(books.position_qty)
-        clock.next_order_id += 1
-        code = send(engine, is_roi, a, intent)
-        if code != 0:
-            clock.fault_order_id = intent.order_id
-            return code
-    if open_positions == 0:
+        is_flat = is_flat and a.ledger[asset].position_qty == 0
+        if can_close(a, market, asset):
+            code = close(engine, is_roi, a, market, asset)
+            if code != 0:
+                return code
+    if is_flat:
         clock.flattening = 0
         log_risk_event(a, clock.flatten_rule, _FLAT, math.nan, math.nan)
     return 0

@@ -98,9 +98,14 @@ CONTROL = np.dtype(
         ("resume_after_ns", "i8"),
         ("active", "i8"),
         ("until_ts", "i8"),
+        ("value", "f8"),
+        ("limit", "f8"),
     ]
 )
-"""A risk rule's circuit breaker: `RiskAction`, and whether it is breached, and until when (0: not by time)."""
+"""A risk rule's circuit breaker: `RiskAction`, whether it is active, and until when (0: not by time).
+
+``value`` and ``limit`` are what the rule measured and allowed when it was last breached.
+"""
 
 CALENDAR_DAY = np.dtype([("from_ts", "i8"), ("day_start_ts", "i8"), ("utc_offset_ns", "i8")])
 """From `from_ts` on, the local day that began at `day_start_ts`, and the local clock's offset."""
@@ -121,12 +126,13 @@ LEDGER = np.dtype(
         ("exits", "i8"),
         ("last_exit_ts", "i8"),
         ("last_exit_pnl", "f8"),
+        ("closed_ts", "i8"),
     ]
 )
 """Our own books of one instrument. Amounts are in settlement currency.
 
 ``trip_pnl`` is what the open position has realised so far, fees of all its fills included; an exit is a fill that
-closes or reverses a position.
+closes or reverses a position. ``closed_ts`` is when the risk engine last sent an order to close the position.
 """
 
 EXCH_FEED = np.dtype([("address", "i8"), ("rows", "i8"), ("next_row", "i8"), ("first_level", "i8")])

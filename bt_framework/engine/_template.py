@@ -110,7 +110,8 @@ def react(engine, is_roi, a, views, records, reason):
             a.ledger[asset].unit_qty = unit_qty(market, account, asset, sizing[0], sizing[1])
     out.begin()
     wake(reason, market, account, out, params, state, work)
-    return submit_intents(engine, is_roi, a, views, rules)
+    code = submit_intents(engine, is_roi, a, views, rules)
+    return enforce(engine, is_roi, a, market) if code == 0 else code
 
 
 @kernel

@@ -122,9 +122,10 @@ _CHECK = """\
 _WATCH = """\
     p_{index}, s_{index}, calendar_{index} = rules[{index}]
     follow_calendar(a, s_{index}, calendar_{index})
+    begin_anew(a, {index}, s_{index})
     govern(a, {index}, {breached}, s_{index})"""
 _COMPOSITION = """
-from bt_framework.engine._guard import follow_calendar, govern, note_refusal
+from bt_framework.engine._guard import begin_anew, follow_calendar, govern, note_refusal
 {imports}
 
 

@@ -24,7 +24,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ from bt_framework.config.schema import ComponentConfig, Duration, param
 from bt_framework.engine.strategy import numbers_record, params_record
 from bt_framework.errors import ConfigError
 from bt_framework.records import RiskAction
+from bt_framework.registry import unknown_name
 from bt_framework.results.run import Instrument
 
 RULE_STATE: dict[str, Any] = {
@@ -56,6 +57,7 @@ class RiskRuleConfig(ComponentConfig):
     ``action`` REFUSE keeps back what would increase a position, while the limit is breached. CANCEL_ALL also cancels
     all working orders. FLATTEN_AND_HALT cancels, closes all positions at the market, and lets nothing through any
     more. HALT_FOR_DAY cancels, and lets only what reduces a position through until the next day in ``time_zone``.
+    Where an action ends by time, it does not end before the limit holds again.
     """
 
     action: RiskAction = param(RiskAction.REFUSE, "what follows a breach")
@@ -71,6 +73,11 @@ class RiskRuleConfig(ComponentConfig):
         super().__post_init__()
         if int(self.resume_after_ns) < 0:
             raise ConfigError(f"resume_after_ns must be >= 0, was {self.resume_after_ns}.")
+        if self.action == RiskAction.HALT_FOR_DAY and int(self.resume_after_ns) > 0:
+            raise ConfigError(
+                f"resume_after_ns must be 0 with the action HALT_FOR_DAY, was {self.resume_after_ns}: it ends with the "
+                "day."
+            )
         from zoneinfo import ZoneInfo
 
         try:
@@ -103,9 +110,9 @@ class RiskRule(ABC):
     each equity sample; True is a breach, and `config.action` says what follows.
 
     The state ``s`` begins with `RULE_STATE`: a rule writes ``value`` and ``limit``, what it measured and allows, for
-    the rows of refusals and risk events. ``resumed`` is set to 1 when an action has ended: a rule that keeps a peak
-    or a count starts anew then, and sets it back to 0. ``day_start_ts``, ``day_end_ts`` and ``utc_offset_ns`` are the
-    current day in ``time_zone``. A kernel must not write to anything but ``s``.
+    the rows of refusals and risk events. ``resumed`` is set to 1 when the time of an action is over: a rule that keeps
+    a peak or a count starts anew then, and sets it back to 0. ``day_start_ts``, ``day_end_ts`` and ``utc_offset_ns``
+    are the current day in ``time_zone``. A kernel must not write to anything but ``s``.
     """
 
     kernels: RuleKernels
@@ -125,6 +132,36 @@ class RiskRule(ABC):
 def rule_state(**extra: Any) -> np.record:
     """Record of `RULE_STATE` and further fields, numbers or arrays."""
     return numbers_record(RULE_STATE | extra)
+
+
+def per_instrument(
+    default: float, by_symbol: Mapping[str, float], instruments: Sequence[Instrument]
+) -> np.ndarray:
+    """Return the value of each instrument: its symbol's, or the default; float64 of shape (n_instruments,).
+
+    Raises
+    ------
+    ConfigError
+        If `by_symbol` names an instrument that the run has not.
+    """
+    symbols = [instrument.symbol for instrument in instruments]
+    for symbol in by_symbol:
+        if symbol not in symbols:
+            raise ConfigError(unknown_name("by_symbol's symbols", symbol, symbols))
+    return np.array([by_symbol.get(symbol, default) for symbol in symbols], np.float64)
+
+
+def check_limits(name: str, default: float, by_symbol: Mapping[str, float]) -> None:
+    """Check a limit, key `name`, and what ``by_symbol`` sets instead of it.
+
+    Raises
+    ------
+    ConfigError
+        If one is not > 0 and finite.
+    """
+    for key, value in {name: default, **{f"by_symbol.{s}": v for s, v in by_symbol.items()}}.items():
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{key} must be > 0 and finite, was {value}.")
 
 
 class Sizing(ABC):
