@@ -241,11 +241,7 @@ def choose_books(parts: Parts, feeds: Sequence[StoredFeed]) -> list[BookChoice]:
 
     choices = [
         choose_book(
-            f.spec,
-            f.touch_low_px,
-            f.touch_high_px,
-            clears_depth=f.has_depth_clear,
-            form=parts.depth.form,
+            f.spec, f.touch_low_px, f.touch_high_px, clears_depth=f.has_depth_clear, form=parts.depth.form
         )
         for f in feeds
     ]
@@ -305,22 +301,11 @@ def new_run_id() -> str:
 
 
 def open_session(
-    run: RunContext,
-    parts: Parts,
-    feeds: Sequence[StoredFeed],
-    program: Program,
-    books: Sequence[BookChoice],
+    run: RunContext, parts: Parts, feeds: Sequence[StoredFeed], program: Program, books: Sequence[BookChoice]
 ) -> Session:
     """Return the engine with its data and the kernels' arguments."""
     from bt_framework.engine.plain import PlainWakes
-    from bt_framework.engine.session import (
-        AccountTerms,
-        Clocking,
-        Market,
-        Records,
-        RuleRecords,
-        Session,
-    )
+    from bt_framework.engine.session import AccountTerms, Clocking, Market, Records, RuleRecords, Session
 
     markets = [
         Market(
@@ -344,10 +329,7 @@ def open_session(
             RuleRecords(rule.params(run.instruments), rule.state(run.instruments), rule.config)
             for rule in parts.rules
         ),
-        sizing=(
-            parts.sizing.params(run.instruments),
-            parts.sizing.state(run.instruments),
-        ),
+        sizing=(parts.sizing.params(run.instruments), parts.sizing.state(run.instruments)),
         slippage=parts.slippage.params(run.instruments),
     )
     clocking = Clocking(run.start_ts, run.end_ts, parts.strategy.timer_ns, run.equity_interval_ns)
@@ -356,9 +338,7 @@ def open_session(
 
 
 def _strategy_records(
-    strategy: Strategy | PlainStrategy,
-    plain: PlainWakes | None,
-    instruments: Sequence[Instrument],
+    strategy: Strategy | PlainStrategy, plain: PlainWakes | None, instruments: Sequence[Instrument]
 ) -> tuple[np.record, np.record, np.ndarray]:
     """Parameters, state and work array of the strategy's kernels, or of those that call it back."""
     import numpy as np
@@ -366,17 +346,9 @@ def _strategy_records(
     from bt_framework.engine.strategy import Strategy, numbers_record
 
     if plain is not None:
-        return (
-            numbers_record({"address": plain.address}),
-            numbers_record({}),
-            np.zeros((1, 1)),
-        )
+        return (numbers_record({"address": plain.address}), numbers_record({}), np.zeros((1, 1)))
     assert isinstance(strategy, Strategy)
-    return (
-        strategy.params(instruments),
-        strategy.state(instruments),
-        strategy.work(instruments),
-    )
+    return (strategy.params(instruments), strategy.state(instruments), strategy.work(instruments))
 
 
 def _sources_hash(program: Program, parts: Parts) -> str:

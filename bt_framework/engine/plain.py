@@ -113,12 +113,7 @@ def _plain_depth(form: str) -> dict[Any, Any]:
 
     best_bid, best_ask, bid_qty, ask_qty = (
         getattr(binding, f"{form}depth_{name}")
-        for name in (
-            "best_bid_tick",
-            "best_ask_tick",
-            "bid_qty_at_tick",
-            "ask_qty_at_tick",
-        )
+        for name in ("best_bid_tick", "best_ask_tick", "bid_qty_at_tick", "ask_qty_at_tick")
     )
     return {
         _native.best_bid_ticks: lambda depth, _: best_bid(depth),
@@ -134,21 +129,13 @@ def _rows(array: np.ndarray) -> Any:
     kinds = {"f": ctypes.c_double, "i": ctypes.c_int64}
     fields = [(name, kinds[array.dtype[name].kind]) for name in array.dtype.names]
     row = type("Row", (ctypes.Structure,), {"_fields_": fields})
-    rows = type(
-        "Rows",
-        (ctypes.Array,),
-        {"_type_": row, "_length_": len(array), "size": len(array)},
-    )
+    rows = type("Rows", (ctypes.Array,), {"_type_": row, "_length_": len(array), "size": len(array)})
     return rows.from_buffer(array.view(np.uint8).data)  # type: ignore[attr-defined]
 
 
 def _plain_wakes(strategy: Strategy, instruments: Sequence[Instrument]) -> dict[int, _Wake]:
     """The kernels of a compiled strategy as plain functions of the three views."""
-    p, s, w = (
-        strategy.params(instruments),
-        strategy.state(instruments),
-        strategy.work(instruments),
-    )
+    p, s, w = (strategy.params(instruments), strategy.state(instruments), strategy.work(instruments))
     forms = PlainForms()
     wakes: dict[int, _Wake] = {}
     for name, reason in WAKES.items():

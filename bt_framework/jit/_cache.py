@@ -13,11 +13,7 @@ from numba import config as numba_config
 from numba import njit
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
-from bt_framework.jit._sources import (
-    environment_hash,
-    imports_changed_since_start,
-    source_hash,
-)
+from bt_framework.jit._sources import environment_hash, imports_changed_since_start, source_hash
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -17,12 +17,7 @@ from numba.experimental import jitclass
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=type)
 
-_OPTIONS = {
-    "nopython": True,
-    "nogil": True,
-    "no_cpython_wrapper": True,
-    "no_cfunc_wrapper": True,
-}
+_OPTIONS = {"nopython": True, "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 class _InnerLibrary(JITCodeLibrary):  # type: ignore[misc]
@@ -66,11 +61,7 @@ class _KernelDispatcher(CPUDispatcher):  # type: ignore[misc]
         super().__init__(py_func=py_func, targetoptions=dict(_OPTIONS))
         outer = self._compiler  # type: ignore[has-type]
         self._compiler = _InnerCompiler(
-            py_func,
-            outer.targetdescr,
-            outer.targetoptions,
-            outer.locals,
-            outer.pipeline_class,
+            py_func, outer.targetdescr, outer.targetoptions, outer.locals, outer.pipeline_class
         )
 
     def get_call_template(self, args: Any, kws: Any) -> Any:

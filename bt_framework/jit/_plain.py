@@ -30,11 +30,7 @@ class PlainForms:
         if id(function) not in self._done:
             names = dict(function.__globals__)
             plain = FunctionType(
-                function.__code__,
-                names,
-                function.__name__,
-                function.__defaults__,
-                function.__closure__,
+                function.__code__, names, function.__name__, function.__defaults__, function.__closure__
             )
             self._done[id(function)] = plain
             for name in function.__code__.co_names:

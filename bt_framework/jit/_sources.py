@@ -19,30 +19,14 @@ from functools import lru_cache
 from pathlib import Path
 
 BY_VERSION = frozenset(
-    {
-        "numba",
-        "llvmlite",
-        "numpy",
-        "hftbacktest",
-        "scipy",
-        "pandas",
-        "pyarrow",
-        "statsmodels",
-    }
+    {"numba", "llvmlite", "numpy", "hftbacktest", "scipy", "pandas", "pyarrow", "statsmodels"}
 )
 """Libraries that enter the hash by version instead of by content."""
 
 _STARTED_AT_NS = time.time_ns()
 """Before any kernel was imported: they all need this package."""
 _KEY_VERSIONS = ("numba", "llvmlite", "numpy", "hftbacktest")
-_CODE_OPTIONS = (
-    "BOUNDSCHECK",
-    "OPT",
-    "DEBUGINFO_DEFAULT",
-    "LOOP_VECTORIZE",
-    "SLP_VECTORIZE",
-    "ENABLE_AVX",
-)
+_CODE_OPTIONS = ("BOUNDSCHECK", "OPT", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX")
 """Settings of numba (NUMBA_BOUNDSCHECK, ...) that make other code of the same source."""
 
 
@@ -53,12 +37,7 @@ def environment_hash() -> str:
     from numba import config
 
     facts = [f"{name}=={importlib.metadata.version(name)}" for name in _KEY_VERSIONS]
-    facts += [
-        platform.python_implementation(),
-        platform.python_version(),
-        platform.machine(),
-        sys.platform,
-    ]
+    facts += [platform.python_implementation(), platform.python_version(), platform.machine(), sys.platform]
     facts += [llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()]
     facts += [f"{name}={getattr(config, name, None)}" for name in _CODE_OPTIONS]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

@@ -22,8 +22,7 @@ def config_hash(resolved: Mapping[str, Any]) -> str:
     """
     left_out = _NO_INFLUENCE | _NO_INFLUENCE_SETTINGS
     return _sha256(
-        {key: value for key, value in resolved.items() if key not in left_out},
-        keep_order=("risk",),
+        {key: value for key, value in resolved.items() if key not in left_out}, keep_order=("risk",)
     )
 
 

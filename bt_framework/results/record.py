@@ -95,11 +95,7 @@ class RunRecord:
             rules=tuple(run.rules),
             data_grade=dict(run.data_grade),
             versions=dict(run.versions),
-            machine={
-                "platform": platform.platform(),
-                "cpu": platform.machine(),
-                "cpus": os.cpu_count(),
-            },
+            machine={"platform": platform.platform(), "cpu": platform.machine(), "cpus": os.cpu_count()},
             process=this_process(),
             books=tuple(run.books),
             mode=run.mode,
