@@ -139,6 +139,7 @@ class RefusalReason(IntEnum):
     QTY_NOT_MODIFIABLE = 11
     HALTED = 12
     UNKNOWN_ASSET = 13
+    NOT_MODIFIABLE = 14
 
 
 class RiskAction(IntEnum):

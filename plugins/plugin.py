@@ -7,15 +7,15 @@ from bt_plugins.consoles import json, plain, rich
 from bt_plugins.contract import models as contract_models
 from bt_plugins.data import binance, bybit, databento, lobster, npz, quotes, synthetic_pair, tardis
 from bt_plugins.depth import models as depth_models
-from bt_plugins.exchange import no_partial_fill
-from bt_plugins.fees import schedules
+from bt_plugins.exchange import models as exchange_models
+from bt_plugins.fees import schedules, tiers
 from bt_plugins.latency import constant
 from bt_plugins.queue import models
 from bt_plugins.risk import max_order_notional, max_position
 from bt_plugins.sizing import fixed_notional, fixed_qty
-from bt_plugins.slippage import none
+from bt_plugins.slippage import fixed_bps, none, sqrt_impact
 from bt_plugins.stores import sqlite
-from bt_plugins.strategies import market_maker, ou_pairs
+from bt_plugins.strategies import imbalance, market_maker, ou_pairs
 from bt_plugins.writers import parquet
 
 
@@ -35,6 +35,7 @@ def register_data(register: Register) -> None:
 @hookimpl
 def register_strategies(register: Register) -> None:
     """Register strategies."""
+    register(imbalance.Imbalance, imbalance.build)
     register(market_maker.MarketMaker, market_maker.build)
     register(ou_pairs.OuPairs, ou_pairs.build)
 
@@ -49,27 +50,46 @@ def register_latency_models(register: Register) -> None:
 @hookimpl
 def register_queue_models(register: Register) -> None:
     """Register queue models."""
-    for config_class in (models.RiskAverse, models.LogProb, models.PowerProb):
+    for config_class in (
+        models.L3Fifo,
+        models.LogProb,
+        models.LogProb2,
+        models.PowerProb,
+        models.PowerProb2,
+        models.PowerProb3,
+        models.RiskAverse,
+    ):
         register(config_class, models.build)
 
 
 @hookimpl
 def register_exchange_models(register: Register) -> None:
     """Register exchange models."""
-    register(no_partial_fill.NoPartialFill, no_partial_fill.build)
+    for config_class in (exchange_models.NoPartialFill, exchange_models.PartialFill):
+        register(config_class, exchange_models.build)
 
 
 @hookimpl
 def register_fee_models(register: Register) -> None:
     """Register fee schedules."""
-    for config_class in (schedules.BinanceUsdmVip0, schedules.FlatPerTrade, schedules.ZeroFees):
+    for config_class in (
+        schedules.BinanceUsdmVip0,
+        schedules.ByQty,
+        schedules.ByValue,
+        schedules.FlatPerTrade,
+        schedules.ZeroFees,
+    ):
         register(config_class, schedules.build)
+    for tiered_class in (tiers.BinanceUsdmTiers, tiers.Tiered):
+        register(tiered_class, tiers.build)
 
 
 @hookimpl
 def register_slippage_models(register: Register) -> None:
     """Register slippage models."""
+    register(fixed_bps.FixedBps, fixed_bps.build)
     register(none.NoSlippage, none.build)
+    register(sqrt_impact.SqrtImpact, sqrt_impact.build)
 
 
 @hookimpl

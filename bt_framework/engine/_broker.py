@@ -15,7 +15,7 @@ from bt_framework.engine import _native
 from bt_framework.engine._ledger import book_fill, fill_fee, note_exit, tier_of
 from bt_framework.engine._native import ORDER_VIEW, as_pointer
 from bt_framework.engine._state import MAX_OPEN_ORDERS, MAX_SWEPT_LEVELS
-from bt_framework.engine._sweep import first_swept, follow_exchange, level_place
+from bt_framework.engine._sweep import first_swept, follow_exchange, level_place, whole_lots
 from bt_framework.jit import kernel
 from bt_framework.records import IntentKind, OrderEvent, OrderType, RefusalReason
 
@@ -26,12 +26,15 @@ class Fault(IntEnum):
     ORDER_LOST = -1
     FILL_WITHOUT_PRICE = -2
     SWEEP_NOT_EXPLAINED = -3
+    PART_OF_A_LOT = -4
+    TOO_MANY_FILLS = -5
 
 
 _NEW, _CANCEL, _MODIFY = int(IntentKind.NEW), int(IntentKind.CANCEL), int(IntentKind.MODIFY)
 _MARKET = int(OrderType.MARKET)
 _ORDER_LOST, _FILL_WITHOUT_PRICE = int(Fault.ORDER_LOST), int(Fault.FILL_WITHOUT_PRICE)
 _SWEEP_NOT_EXPLAINED = int(Fault.SWEEP_NOT_EXPLAINED)
+_PART_OF_A_LOT, _TOO_MANY_FILLS = int(Fault.PART_OF_A_LOT), int(Fault.TOO_MANY_FILLS)
 _NS_PER_DAY = 86_400_000_000_000
 
 _SUBMITTED, _ACCEPTED = int(OrderEvent.SUBMITTED), int(OrderEvent.ACCEPTED)
@@ -48,6 +51,7 @@ _UNKNOWN_ORDER, _REQUEST_IN_FLIGHT = int(RefusalReason.UNKNOWN_ORDER), int(Refus
 _TOO_MANY_ORDERS, _UNKNOWN_KIND = int(RefusalReason.TOO_MANY_ORDERS), int(RefusalReason.UNKNOWN_KIND)
 _UNKNOWN_ASSET = int(RefusalReason.UNKNOWN_ASSET)
 _NO_MARKET, _QTY_NOT_MODIFIABLE = int(RefusalReason.NO_MARKET), int(RefusalReason.QTY_NOT_MODIFIABLE)
+_NOT_MODIFIABLE = int(RefusalReason.NOT_MODIFIABLE)
 
 # hftbacktest's order status
 _S_EXPIRED, _S_FILLED, _S_CANCELED, _S_REJECTED = 2, 3, 4, 6
@@ -114,6 +118,8 @@ def why_invalid(a, intent):
     order = a.open_orders[index]
     if order.request != 0:
         return _REQUEST_IN_FLIGHT
+    if intent.kind == _MODIFY and a.contracts[order.asset].sweeps:
+        return _NOT_MODIFIABLE  # its answer would hide a partial fill of the same instant
     return _QTY_NOT_MODIFIABLE if intent.kind == _MODIFY and not keeps_qty(a, order, intent) else 0
 
 
@@ -250,21 +256,22 @@ def book_fill_row(a, row, slippage_bps):
 @kernel
 def log_sweep(a, order, seen, filled_qty):
     """Write the rows of a taker that an exchange filled level by level; returns 0, or a `Fault`."""
-    contract = a.contracts[order.asset]
+    contract, lot_size = a.contracts[order.asset], a.contracts[order.asset].lot_size
     last_ticks, exch_ts = seen.exec_price_tick, seen.exch_timestamp
-    last_qty = round(seen.exec_qty / contract.lot_size) * contract.lot_size
-    rest = filled_qty - last_qty
-    if rest > 0.5 * contract.lot_size:
+    last_qty = whole_lots(contract, seen.exec_qty + (contract.slack_qty if seen.status == _S_FILLED else 0.0))
+    if not last_qty > 0:
+        return _PART_OF_A_LOT
+    if filled_qty - last_qty > 0.5 * lot_size:
         if a.clock[0].fills + MAX_OPEN_ORDERS + MAX_SWEPT_LEVELS > a.fills.size:
-            return _SWEEP_NOT_EXPLAINED
+            return _TOO_MANY_FILLS
         follow_exchange(a, order.asset, exch_ts)
-        ticks = first_swept(a, order, last_ticks, rest)
+        ticks = first_swept(a, order, last_ticks, filled_qty - last_qty)
         if ticks == 0:
             return _SWEEP_NOT_EXPLAINED
         while ticks != last_ticks:
             qty = a.exch_qty[level_place(a, order.asset, order.side < 0, ticks)]
             if qty > 0:
-                log_fill(a, order, ticks * contract.tick_size, qty, 0, exch_ts)
+                log_fill(a, order, ticks * contract.tick_size, round(qty / lot_size) * lot_size, 0, exch_ts)
             ticks += order.side
     log_fill(a, order, last_ticks * contract.tick_size, last_qty, 0, exch_ts)
     return 0
@@ -272,13 +279,15 @@ def log_sweep(a, order, seen, filled_qty):
 
 @kernel
 def filled_since(contract, order, seen):
-    """What has been filled since the last update of `order`, base units."""
-    if seen.status == _S_FILLED:
-        return order.leaves_qty
+    """What has been filled since the last update of `order`, base units; NaN if that is no whole number of lots."""
     if seen.status == _S_EXPIRED and seen.exec_qty == 0:
         return 0.0  # a book that is cleared expires what rests in it, and reports nothing left
-    filled = order.leaves_qty - seen.leaves_qty
-    return round(filled / contract.lot_size) * contract.lot_size if contract.sweeps else filled
+    if not contract.sweeps:
+        return order.leaves_qty if seen.status == _S_FILLED else order.leaves_qty - seen.leaves_qty
+    if seen.status == _S_FILLED:  # to the engine, less than half a lot is nothing left
+        rest = whole_lots(contract, seen.leaves_qty)
+        return order.leaves_qty if rest == 0 else math.nan
+    return whole_lots(contract, order.leaves_qty - contract.slack_qty - seen.leaves_qty)
 
 
 @kernel
@@ -286,12 +295,16 @@ def apply_fill(a, order, seen):
     """Log what has been filled of `order` since its last update; returns 0, or a `Fault`."""
     contract = a.contracts[order.asset]
     filled = filled_since(contract, order, seen)
+    if math.isnan(filled):
+        return _PART_OF_A_LOT
     if filled <= 0.5 * contract.lot_size:
         return 0
     ticks = seen.exec_price_tick
     if ticks < contract.low_ticks or ticks > contract.high_ticks:
         return _FILL_WITHOUT_PRICE
     order.leaves_qty = 0.0 if seen.status == _S_FILLED else order.leaves_qty - filled
+    if seen.status == _S_FILLED:
+        a.ledger[order.asset].engine_qty += order.side * seen.exec_qty
     log_order(a, order, _FILLED if seen.status == _S_FILLED else _PARTIALLY_FILLED, seen.exch_timestamp)
     if contract.sweeps and not seen.maker:
         return log_sweep(a, order, seen, filled)

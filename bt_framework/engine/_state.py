@@ -122,6 +122,7 @@ LEDGER = np.dtype(
         ("open_sell_qty", "f8"),
         ("unit_qty", "f8"),
         ("filled_qty", "f8"),
+        ("engine_qty", "f8"),
         ("trip_pnl", "f8"),
         ("exits", "i8"),
         ("last_exit_ts", "i8"),
@@ -132,11 +133,24 @@ LEDGER = np.dtype(
 """Our own books of one instrument. Amounts are in settlement currency.
 
 ``trip_pnl`` is what the open position has realised so far, fees of all its fills included; an exit is a fill that
-closes or reverses a position. ``closed_ts`` is when the risk engine last sent an order to close the position.
+closes or reverses a position. ``engine_qty`` is the position as the engine books it: the last fill of each finished
+order. ``closed_ts`` is when the risk engine last sent an order to close the position.
 """
 
-EXCH_FEED = np.dtype([("address", "i8"), ("rows", "i8"), ("next_row", "i8"), ("first_level", "i8")])
-"""An instrument's mapped events, how far its exchange's book has been followed, and where that book begins."""
+EXCH_FEED = np.dtype(
+    [
+        ("address", "i8"),
+        ("rows", "i8"),
+        ("next_row", "i8"),
+        ("first_level", "i8"),
+        ("best_bid_ticks", "i8"),
+        ("best_ask_ticks", "i8"),
+    ]
+)
+"""An instrument's mapped events, how far its exchange's book has been followed, where that book begins, its touch.
+
+The touch is one tick below or above the range of the book where a side is empty.
+"""
 
 OPEN_ORDER = np.dtype(
     [

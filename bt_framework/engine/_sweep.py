@@ -36,15 +36,66 @@ def level_place(a, asset, is_bid, ticks):
 
 
 @kernel
+def whole_lots(contract, qty):
+    """`qty` as a whole number of lots, base units; NaN if it is not one but for the slack."""
+    lots = round(qty / contract.lot_size)
+    return lots * contract.lot_size if abs(qty / contract.lot_size - lots) < 10 * SLACK_LOTS else math.nan
+
+
+@kernel
+def next_level(a, asset, is_bid, ticks):
+    """Ticks of the next level of the copy below a bid or above an ask, one tick beyond the range if there is none."""
+    contract, step = a.contracts[asset], -1 if is_bid else 1
+    end = contract.low_ticks - 1 if is_bid else contract.high_ticks + 1
+    ticks = min(ticks, contract.high_ticks + 1) if is_bid else max(ticks, contract.low_ticks - 1)
+    while ticks != end:
+        ticks += step
+        if ticks != end and a.exch_qty[level_place(a, asset, is_bid, ticks)] > 0:
+            return ticks
+    return end
+
+
+@kernel
+def set_level(a, asset, is_bid, ticks, qty):
+    """Set a level's quantity as the engine's hash map does: a level that crosses the other side stays behind it."""
+    feed, place = a.exch_feeds[asset], level_place(a, asset, is_bid, ticks)
+    if place < 0:
+        return
+    is_empty = round(qty / a.contracts[asset].lot_size) == 0
+    a.exch_qty[place] = 0.0 if is_empty else qty
+    if is_bid:
+        if is_empty and ticks == feed.best_bid_ticks:
+            feed.best_bid_ticks = next_level(a, asset, True, ticks)
+        elif not is_empty and ticks > feed.best_bid_ticks:
+            feed.best_bid_ticks = ticks
+            if ticks >= feed.best_ask_ticks:
+                feed.best_ask_ticks = next_level(a, asset, False, ticks)
+    elif is_empty and ticks == feed.best_ask_ticks:
+        feed.best_ask_ticks = next_level(a, asset, False, ticks)
+    elif not is_empty and ticks < feed.best_ask_ticks:
+        feed.best_ask_ticks = ticks
+        if ticks <= feed.best_bid_ticks:
+            feed.best_bid_ticks = next_level(a, asset, True, ticks)
+
+
+@kernel
 def clear_levels(a, asset, is_bid, px):
-    """Empty a side of the copy up to `px`, or all of it if that is not finite."""
-    contract = a.contracts[asset]
+    """Empty a side of the copy from the touch up to `px`, or all of it if that is not finite, as the engine does."""
+    feed, contract = a.exch_feeds[asset], a.contracts[asset]
     low, high = contract.low_ticks, contract.high_ticks
-    if math.isfinite(px):
-        ticks = round(px / contract.tick_size)
-        low, high = (max(low, ticks), high) if is_bid else (low, min(high, ticks))
-    for ticks in range(low, high + 1):
-        a.exch_qty[level_place(a, asset, is_bid, ticks)] = 0.0
+    bounded = math.isfinite(px)
+    ticks = min(max(round(px / contract.tick_size), low - 1), high + 1) if bounded else 0
+    if bounded:
+        low, high = (
+            (max(low, ticks), feed.best_bid_ticks) if is_bid else (feed.best_ask_ticks, min(high, ticks))
+        )
+    for level in range(low, high + 1):
+        a.exch_qty[level_place(a, asset, is_bid, level)] = 0.0
+    # The engine looks for the new touch from the second tick beyond `px` on.
+    if is_bid:
+        feed.best_bid_ticks = next_level(a, asset, True, ticks - 1) if bounded else contract.low_ticks - 1
+    else:
+        feed.best_ask_ticks = next_level(a, asset, False, ticks + 1) if bounded else contract.high_ticks + 1
 
 
 @kernel
@@ -57,16 +108,13 @@ def follow_exchange(a, asset, exch_ts):
         if row.ev & _EXCH:
             if row.exch_ts > exch_ts:
                 return
-            kind = row.ev & 0xFF
-            if kind in (_DEPTH, _SNAPSHOT):
-                place = level_place(a, asset, (row.ev & _BUY) != 0, round(row.px / contract.tick_size))
-                if place >= 0:
-                    a.exch_qty[place] = row.qty
+            kind, is_bid = row.ev & 0xFF, (row.ev & _BUY) != 0
+            is_ask = (row.ev & _SELL) != 0
+            if kind in (_DEPTH, _SNAPSHOT) and (is_bid or is_ask):
+                set_level(a, asset, is_bid, round(row.px / contract.tick_size), row.qty)
             elif kind == _CLEAR:
-                if row.ev & _BUY:
-                    clear_levels(a, asset, True, row.px)
-                elif row.ev & _SELL:
-                    clear_levels(a, asset, False, row.px)
+                if is_bid or is_ask:
+                    clear_levels(a, asset, is_bid, row.px)
                 else:
                     clear_levels(a, asset, True, math.inf)
                     clear_levels(a, asset, False, math.inf)
@@ -89,18 +137,22 @@ def first_swept(a, order, last_ticks, before_last_qty):
     Returns
     -------
     int
-        Ticks of the first level, or 0 if the copy of the book does not explain the fill.
+        Ticks of the first level, or 0 if the copy of the book does not explain the fill: the levels from the touch to
+        the last price must be whole lots, and as much as was filled.
     """
-    half_lot = 0.5 * a.contracts[order.asset].lot_size
+    contract, feed = a.contracts[order.asset], a.exch_feeds[order.asset]
     is_bid = order.side < 0
-    rest, ticks = before_last_qty, last_ticks
-    levels = 0
-    while rest > half_lot:
+    rest, ticks, levels = before_last_qty, last_ticks, 0
+    while rest > 0.5 * contract.lot_size:
         ticks -= order.side
         place = level_place(a, order.asset, is_bid, ticks)
         if place < 0 or levels >= MAX_SWEPT_LEVELS:
             return 0
         if a.exch_qty[place] > 0:
-            rest -= a.exch_qty[place]
+            qty = whole_lots(contract, a.exch_qty[place])
+            if math.isnan(qty):
+                return 0
+            rest -= qty
             levels += 1
-    return ticks if rest > -half_lot else 0
+    touch = feed.best_bid_ticks if is_bid else feed.best_ask_ticks
+    return ticks if rest > -0.5 * contract.lot_size and ticks == touch else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from bt_framework.config.schema import ComponentConfig, param
@@ -24,6 +25,13 @@ class LogProb(ComponentConfig):
 
 
 @dataclass
+class LogProb2(ComponentConfig):
+    """Cancels are shared between front f and back b of the queue as log(1+b) / log(1+b+f)."""
+
+    name: str = param("log_prob2", "registry name")
+
+
+@dataclass
 class PowerProb(ComponentConfig):
     """Cancels are shared between front f and back b of the queue as b^n / (b^n + f^n)."""
 
@@ -33,8 +41,31 @@ class PowerProb(ComponentConfig):
     def __post_init__(self) -> None:
         """Check ranges."""
         super().__post_init__()
-        if not self.exponent > 0:
-            raise ConfigError(f"exponent must be > 0, was {self.exponent}.")
+        if not 0 < self.exponent < math.inf:
+            raise ConfigError(f"exponent must be > 0 and finite, was {self.exponent}.")
+
+
+@dataclass
+class PowerProb2(PowerProb):
+    """Cancels are shared between front f and back b of the queue as b^n / (b+f)^n."""
+
+    name: str = param("power_prob2", "registry name")
+    exponent: float = param(3.0, "n: the larger, the more cancels come from the front")
+
+
+@dataclass
+class PowerProb3(PowerProb):
+    """Cancels are shared between front f and back b of the queue as 1 - (f / (f+b))^n."""
+
+    name: str = param("power_prob3", "registry name")
+    exponent: float = param(3.0, "n: the larger, the more cancels come from the back")
+
+
+@dataclass
+class L3Fifo(ComponentConfig):
+    """First in, first out among the single orders of L3 data: nothing is estimated."""
+
+    name: str = param("l3_fifo", "registry name")
 
 
 def build(config: ComponentConfig) -> QueueModel:

@@ -1,4 +1,4 @@
-"""hftbacktest's exchange model without partial fills."""
+"""hftbacktest's exchange models."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ class NoPartialFill(ComponentConfig):
     name: str = param("no_partial_fill", "registry name")
 
 
-def build(config: NoPartialFill) -> ExchangeModel:
+@dataclass
+class PartialFill(ComponentConfig):
+    """Makers fill by as much as is traded, takers level by level by what is there; modifying is refused."""
+
+    name: str = param("partial_fill", "registry name")
+
+
+def build(config: ComponentConfig) -> ExchangeModel:
     """Return the exchange model."""
-    return ExchangeModel(ExchangeKind.NO_PARTIAL_FILL)
+    return ExchangeModel(ExchangeKind(config.name))
