@@ -50,13 +50,12 @@ class Pair:
 
 def recognise(path: Path, head: bytes) -> bool:
     """Whether a file's name, or in a zip file a member's, and its first line are those of a pair."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            return any(_match(name) for name in archive.namelist())
     if head.startswith(_ZIP_MAGIC):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                return any(_match(name) for name in archive.namelist())
-        except (OSError, zipfile.BadZipFile):
-            # The list of names is at the end, which a truncated file has not: the first one is at the start.
-            return _NAME.match(head[_ZIP_NAME].decode("latin-1")) is not None
+        # The list of names is at the end, which a truncated file has not; the first one is at the start.
+        return _NAME.match(head[_ZIP_NAME].decode("latin-1")) is not None
     found = _match(_COMPRESSED.sub("", path.name))
     if found is None:
         return False
