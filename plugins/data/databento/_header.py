@@ -115,11 +115,14 @@ def _metadata_bytes(path: Path) -> bytes:
 def _symbols(path: Path, dbn: Any, metadata: Any) -> dict[str, tuple[Interval, ...]]:
     """Instrument ids by symbol, whichever of both was asked for."""
     found: dict[str, list[Interval]] = {}
+    # The library's mappings are in no order, and in another one in each process.
+    place = {name: i for i, name in enumerate(metadata.symbols)}
+    mappings = sorted(metadata.mappings.items(), key=lambda item: (place.get(item[0], len(place)), item[0]))
     if metadata.stype_out == dbn.SType.INSTRUMENT_ID:
-        for symbol, ranges in metadata.mappings.items():
+        for symbol, ranges in mappings:
             found[symbol] = [_interval(r["symbol"], r) for r in ranges if r["symbol"]]
     elif metadata.stype_in == dbn.SType.INSTRUMENT_ID:
-        for instrument_id, ranges in metadata.mappings.items():
+        for instrument_id, ranges in mappings:
             for r in ranges:
                 found.setdefault(r["symbol"], []).append(_interval(instrument_id, r))
     for symbol, intervals in found.items():

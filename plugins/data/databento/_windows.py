@@ -28,9 +28,9 @@ def set_window(words, sizes, n_levels, levels, state):
     for k in range(n_levels):
         word = FIRST_LEVEL_WORD + k * WORDS_PER_LEVEL
         for s in range(2):
-            px, qty = words[word + s], np.int64(sizes[2 * word + 4 + s])
-            if px != UNDEFINED_PX and qty > 0:
-                levels[s, level_at(levels, s, px, state)]["qty"] = qty
+            px = words[word + s]
+            if px != UNDEFINED_PX:
+                levels[s, level_at(levels, s, px, state)]["qty"] = np.int64(sizes[2 * word + 4 + s])
 
 
 @cached_kernel
