@@ -11,7 +11,24 @@ from bt_plugins.exchange import models as exchange_models
 from bt_plugins.fees import schedules, tiers
 from bt_plugins.latency import constant
 from bt_plugins.queue import models
-from bt_plugins.risk import max_order_notional, max_position
+from bt_plugins.risk import (
+    cooldown,
+    daily_loss,
+    loss_streak,
+    max_drawdown,
+    max_gross_exposure,
+    max_leverage,
+    max_net_exposure,
+    max_open_orders,
+    max_open_positions,
+    max_order_notional,
+    max_order_qty,
+    max_position,
+    order_rate,
+    price_collar,
+    self_cross,
+    trading_windows,
+)
 from bt_plugins.sizing import fixed_notional, fixed_qty
 from bt_plugins.slippage import fixed_bps, none, sqrt_impact
 from bt_plugins.stores import sqlite
@@ -109,8 +126,22 @@ def register_depth_models(register: Register) -> None:
 @hookimpl
 def register_risk_rules(register: Register) -> None:
     """Register risk rules."""
-    register(max_position.MaxPosition, max_position.build)
+    register(cooldown.Cooldown, cooldown.build)
+    register(daily_loss.DailyLoss, daily_loss.build)
+    register(loss_streak.LossStreak, loss_streak.build)
+    register(max_drawdown.MaxDrawdown, max_drawdown.build)
+    register(max_gross_exposure.MaxGrossExposure, max_gross_exposure.build)
+    register(max_leverage.MaxLeverage, max_leverage.build)
+    register(max_net_exposure.MaxNetExposure, max_net_exposure.build)
+    register(max_open_orders.MaxOpenOrders, max_open_orders.build)
+    register(max_open_positions.MaxOpenPositions, max_open_positions.build)
     register(max_order_notional.MaxOrderNotional, max_order_notional.build)
+    register(max_order_qty.MaxOrderQty, max_order_qty.build)
+    register(max_position.MaxPosition, max_position.build)
+    register(order_rate.OrderRate, order_rate.build)
+    register(price_collar.PriceCollar, price_collar.build)
+    register(self_cross.SelfCross, self_cross.build)
+    register(trading_windows.TradingWindows, trading_windows.build)
 
 
 @hookimpl

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bt_framework.engine.portfolio import only_reduces, worst_notional
+from bt_framework.engine.portfolio import only_reduces, within, worst_notional
 from bt_framework.jit import kernel
 
 
@@ -13,5 +13,5 @@ def allow(market, account, intent, p, s):
     The position is valued at mid (at the order's price while there is no mid). An order whose whole quantity, with
     what is working on its side, is no more than the opposite position cannot increase it and always passes.
     """
-    s.value, s.limit = worst_notional(market, account, intent), p.limit_notional
-    return only_reduces(account, intent) or s.value <= s.limit
+    s.value, s.limit = worst_notional(market, account, intent), p.limits[intent.asset]
+    return only_reduces(account, intent) or within(s.value, s.limit)
