@@ -250,9 +250,9 @@ def test_second_bars_are_known_when_they_are_over(shared_dir):
     assert (report.symbol, report.rows_read) == ("IBM_SECOND", IBM_BARS)
 
 
-@pytest.mark.parametrize("name", [*FX, "ibm"])
+@pytest.mark.parametrize("name", [*FX, FXCM, "ibm"])
 def test_hftbacktest_shows_the_same_best_prices(shared_dir, tmp_path, ibm, name):
-    """At the end of every hour and of the data, in its fast book."""
+    """At the end of every minute, in its fast book; where the quotes cross it cannot."""
     paths = ibm if name == "ibm" else (fx_path(shared_dir, name),)
     (feed,) = build(Quotes(files=list(map(str, paths)))).feeds()
     chunks = ordered_chunks(feed, FeedReport(), lambda *_: None, tmp_path)
@@ -274,9 +274,9 @@ def test_hftbacktest_shows_the_same_best_prices(shared_dir, tmp_path, ibm, name)
     engine = ROIVectorMarketDepthBacktest([asset])
     own = list(books(events))
     engine.elapse(0)
-    hour_ns = 3_600 * 1_000 * MS
+    minute_ns = 60 * 1_000 * MS
     index, compared = 0, 0
-    while engine.elapse(hour_ns) == 0:
+    while engine.elapse(minute_ns) == 0:
         now = engine.current_timestamp
         while index + 1 < len(own) and own[index + 1][0] <= now:
             index += 1
@@ -288,7 +288,7 @@ def test_hftbacktest_shows_the_same_best_prices(shared_dir, tmp_path, ibm, name)
             assert depth.bid_qty_at_tick(depth.best_bid_tick) == bids[max(bids)]
             assert depth.ask_qty_at_tick(depth.best_ask_tick) == asks[min(asks)]
             compared += 1
-    assert compared >= 10
+    assert compared > 800
     engine.close()
 
 
