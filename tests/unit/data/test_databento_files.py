@@ -65,8 +65,8 @@ def test_levels_that_leave_the_window_are_removed(tmp_path: Path) -> None:
 
 
 def test_a_level_without_a_price_is_none(tmp_path: Path) -> None:
-    path = write(tmp_path / "a", window([(None, 3), (99.0, 5)], [(101.0, 0)]), schema="mbp-10")
-    assert levels(read(path)[0]) == [(DEPTH | BUY, 99.0, 5.0)]
+    path = write(tmp_path / "a", window([(None, 3)], [(101.0, 4)], depth=1), schema="mbp-1")
+    assert levels(read(path)[0]) == [(DEPTH | SELL, 101.0, 4.0)]
 
 
 def test_a_trade_of_a_window_comes_before_the_depth_of_its_packet(
