@@ -5,7 +5,7 @@ from __future__ import annotations
 from bt_framework.hookspecs import Register, hookimpl
 from bt_plugins.consoles import json, plain, rich
 from bt_plugins.contract import models as contract_models
-from bt_plugins.data import binance, bybit, databento, lobster, npz, quotes, synthetic_pair, tardis
+from bt_plugins.data import binance, bitstamp, bybit, databento, lobster, npz, quotes, synthetic_pair, tardis
 from bt_plugins.depth import models as depth_models
 from bt_plugins.exchange import models as exchange_models
 from bt_plugins.fees import schedules, tiers
@@ -40,6 +40,7 @@ from bt_plugins.writers import parquet
 def register_data(register: Register) -> None:
     """Register data sources."""
     register(binance.Binance, binance.build)
+    register(bitstamp.Bitstamp, bitstamp.build)
     register(bybit.Bybit, bybit.build)
     register(databento.Databento, databento.build)
     register(lobster.Lobster, lobster.build)
