@@ -29,7 +29,7 @@ from bt_plugins.risk import (
     self_cross,
     trading_windows,
 )
-from bt_plugins.sizing import fixed_notional, fixed_qty
+from bt_plugins.sizing import atr, fixed_notional, fixed_qty, percent_of_equity, volatility_target
 from bt_plugins.slippage import fixed_bps, none, sqrt_impact
 from bt_plugins.stores import sqlite
 from bt_plugins.strategies import imbalance, market_maker, ou_pairs
@@ -148,8 +148,11 @@ def register_risk_rules(register: Register) -> None:
 @hookimpl
 def register_sizings(register: Register) -> None:
     """Register sizing rules."""
-    register(fixed_qty.FixedQty, fixed_qty.build)
+    register(atr.Atr, atr.build)
     register(fixed_notional.FixedNotional, fixed_notional.build)
+    register(fixed_qty.FixedQty, fixed_qty.build)
+    register(percent_of_equity.PercentOfEquity, percent_of_equity.build)
+    register(volatility_target.VolatilityTarget, volatility_target.build)
 
 
 @hookimpl

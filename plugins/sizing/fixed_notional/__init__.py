@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bt_framework.config.schema import ComponentConfig, param
-from bt_framework.engine.rules import Sizing
+from bt_framework.engine.rules import Sizing, check_limits, per_instrument
 from bt_framework.engine.strategy import params_record
-from bt_framework.errors import ConfigError
 from bt_framework.results.run import Instrument
 
 
@@ -20,12 +19,12 @@ class FixedNotional(ComponentConfig):
 
     name: str = param("fixed_notional", "registry name")
     notional: float = param(10_000.0, "value of one unit", unit="quote currency")
+    by_symbol: dict[str, float] = param({}, "values of single instruments", unit="quote currency")
 
     def __post_init__(self) -> None:
         """Check ranges."""
         super().__post_init__()
-        if not self.notional > 0:
-            raise ConfigError(f"notional must be > 0, was {self.notional}.")
+        check_limits("notional", self.notional, self.by_symbol)
 
 
 class FixedNotionalSizing(Sizing):
@@ -37,8 +36,9 @@ class FixedNotionalSizing(Sizing):
         self._config = config
 
     def params(self, instruments: Sequence[Instrument]) -> np.record:
-        """Return the value."""
-        return params_record(self._config)
+        """Return the value of each instrument."""
+        units = per_instrument(self._config.notional, self._config.by_symbol, instruments)
+        return params_record(self._config, units=units)
 
 
 def build(config: FixedNotional) -> FixedNotionalSizing:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bt_framework.config.schema import ComponentConfig, param
-from bt_framework.engine.rules import Sizing
+from bt_framework.engine.rules import Sizing, check_limits, per_instrument
 from bt_framework.engine.strategy import params_record
-from bt_framework.errors import ConfigError
 from bt_framework.results.run import Instrument
 
 
@@ -20,12 +19,12 @@ class FixedQty(ComponentConfig):
 
     name: str = param("fixed_qty", "registry name")
     qty: float = param(0.1, "quantity of one unit", unit="base units")
+    by_symbol: dict[str, float] = param({}, "quantitys of single instruments", unit="base units")
 
     def __post_init__(self) -> None:
         """Check ranges."""
         super().__post_init__()
-        if not self.qty > 0:
-            raise ConfigError(f"qty must be > 0, was {self.qty}.")
+        check_limits("qty", self.qty, self.by_symbol)
 
 
 class FixedQtySizing(Sizing):
@@ -37,8 +36,9 @@ class FixedQtySizing(Sizing):
         self._config = config
 
     def params(self, instruments: Sequence[Instrument]) -> np.record:
-        """Return the quantity."""
-        return params_record(self._config)
+        """Return the quantity of each instrument."""
+        units = per_instrument(self._config.qty, self._config.by_symbol, instruments)
+        return params_record(self._config, units=units)
 
 
 def build(config: FixedQty) -> FixedQtySizing:

@@ -8,4 +8,4 @@ from bt_framework.jit import kernel
 @kernel
 def unit_qty(market, account, asset, p, s):
     """Return the configured quantity."""
-    return p.qty
+    return p.units[asset]

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from bt_framework.config.schema import ComponentConfig, param
-from bt_framework.engine.rules import RiskRule
-from bt_framework.engine.strategy import params_record
+from bt_framework.config.schema import param
+from bt_framework.engine.rules import RiskRule, RiskRuleConfig, RuleKernels
 from bt_framework.errors import ConfigError
-from bt_framework.results.run import Instrument
 
 
 @dataclass
-class MaxSpread(ComponentConfig):
+class MaxSpread(RiskRuleConfig):
     """Refuse orders while the spread is wider than a limit."""
 
     name: str = param("max_spread", "registry name")
@@ -31,14 +26,7 @@ class MaxSpread(ComponentConfig):
 class MaxSpreadRule(RiskRule):
     """See `MaxSpread`."""
 
-    kernel = "bt_momentum.max_spread._kernels:allow"
-
-    def __init__(self, config: MaxSpread) -> None:
-        self._config = config
-
-    def params(self, instruments: Sequence[Instrument]) -> np.record:
-        """Return the limit."""
-        return params_record(self._config)
+    kernels = RuleKernels(allow="bt_momentum.max_spread._kernels:allow")
 
 
 def build(config: MaxSpread) -> MaxSpreadRule:
