@@ -104,11 +104,12 @@ def load_feeds(parts: Parts, settings: Settings, announce: Announce) -> list[Sto
     DataError
         If the data cannot be used, or is not what the strategy trades.
     """
+    from bt_framework.data.repair import with_repair
     from bt_framework.data.shift import ShiftedFeed
     from bt_framework.data.store import EventStore
 
     store = EventStore(Path(settings.store_dir))
-    feeds = store.load_all(parts.data.feeds(), announce=announce)
+    feeds = store.load_all(with_repair(parts.data.feeds(), settings.repair), announce=announce)
     if parts.latency.feed_offset_ns:
         shifted = [ShiftedFeed(feed, parts.latency.feed_offset_ns) for feed in feeds]
         feeds = store.load_all(shifted, announce=announce)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from bt_framework.cli.ingest import print_stored
 from bt_framework.config._overrides import quoted
 from bt_framework.config.compose import compose
 from bt_framework.data.recognise import Recognised, recognise
+from bt_framework.data.repair import with_repair
 from bt_framework.data.source import FileConfig
 from bt_framework.data.store import EventStore
 from bt_framework.errors import BtError, ConfigError, DataError, PluginError
@@ -56,7 +56,7 @@ def ingest_folders(paths: Sequence[Path], overrides: Sequence[str]) -> int:
         found = recognise(paths, readers, [store.root], file_done)
     _refuse_keys_of_one(found, others)
     began_ns, began = time.time_ns(), time.perf_counter()
-    job = _Job(host, store, others)
+    job = _Job(host, store, others, settings.repair)
     for reader, files in sorted(found.by_reader.items()):
         for feed in job.feeds(reader, files):
             job.load(reader, feed)
@@ -112,34 +112,58 @@ class _Job:
     host: PluginHost
     store: EventStore
     overrides: Sequence[str]
+    repair: bool
     stored: list[StoredFeed] = field(default_factory=list)
     failures: list[_Failure] = field(default_factory=list)
 
     def feeds(self, reader: str, files: Sequence[Path]) -> Sequence[Feed]:
         """Feeds of all files together; else of those that can be opened, together or each by itself."""
-        source = self._source(reader, files)
+        together = self._open(reader, files)
+        if not isinstance(together, BtError):
+            return together
+        alone = (
+            {path: self._open(reader, [path]) for path in files} if len(files) > 1 else {files[0]: together}
+        )
+        broken = {path: error for path, error in alone.items() if isinstance(error, BtError)}
+        sound = {path: feeds for path, feeds in alone.items() if not isinstance(feeds, BtError)}
+        if broken and sound:
+            together = self._open(reader, list(sound))
+        if isinstance(together, BtError) and sound:
+            say(f"{reader}: the files do not go together; each is ingested by itself")
+            together = self._apart(reader, sound, broken)
+        self.failures += [_Failure(reader, [path], error) for path, error in broken.items()]
+        return [] if isinstance(together, BtError) else together
+
+    def _apart(
+        self, reader: str, sound: Mapping[Path, Sequence[Feed]], broken: dict[Path, BtError]
+    ) -> Sequence[Feed]:
+        """Feeds of each of `sound`; what is `broken` by itself, as a file of definitions is, may go with one."""
+        companions, helpful = list(broken), False
+        found: list[Feed] = []
+        for path, feeds in sound.items():
+            joined = self._open(reader, [path, *companions]) if companions else feeds
+            helpful = helpful or (bool(companions) and not isinstance(joined, BtError))
+            found += feeds if isinstance(joined, BtError) else joined
+        if helpful:
+            broken.clear()
+        return found
+
+    def _open(self, reader: str, files: Sequence[Path]) -> Sequence[Feed] | BtError:
+        """Feeds of `files`, or what the reader says against them."""
+        names = ",".join(quoted(str(path)) for path in files)
+        overrides = [f"data={reader}", *self.overrides, f"data.files=[{names}]"]
+        source: DataSource = compose(overrides, host=self.host).one(Kind.DATA).build()
         try:
             return source.feeds()
         except _OF_THE_DATA as error:
-            if len(files) == 1:
-                self.failures.append(_Failure(reader, files, error))
-                return []
-        failed_before = len(self.failures)
-        alone = [(path, self.feeds(reader, [path])) for path in files]
-        sound = [path for path, feeds in alone if feeds]
-        if sound and len(self.failures) > failed_before:
-            with suppress(*_OF_THE_DATA):
-                return self._source(reader, sound).feeds()
-        if len(sound) > 1:
-            say(f"{reader}: the files do not go together; each is ingested by itself")
-        return [feed for _, feeds in alone for feed in feeds]
+            return error
 
     def load(self, reader: str, feed: Feed) -> None:
         """Ingest a feed; if it cannot be and has several files, each by itself."""
         name = feed.symbol or feed.files[0].name
         try:
             with progress_bar(f"ingesting {name}") as progress:
-                self.stored.append(self.store.load(feed, progress, say))
+                self.stored.append(self.store.load(with_repair([feed], self.repair)[0], progress, say))
             return
         except _OF_THE_DATA as error:
             if len(feed.files) == 1:
@@ -149,11 +173,6 @@ class _Job:
         for path in feed.files:
             for part in self.feeds(reader, [path]):
                 self.load(reader, part)
-
-    def _source(self, reader: str, files: Sequence[Path]) -> DataSource:
-        names = ",".join(quoted(str(path)) for path in files)
-        overrides = [f"data={reader}", *self.overrides, f"data.files=[{names}]"]
-        return compose(overrides, host=self.host).one(Kind.DATA).build()  # type: ignore[no-any-return]
 
 
 def _print_rest(found: Recognised, failures: Sequence[_Failure]) -> None:

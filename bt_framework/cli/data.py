@@ -14,6 +14,8 @@ from bt_framework.cli._tables import KEY_DIGITS, MB, megabytes, number, print_ta
 from bt_framework.errors import BtError, ConfigError, DataError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from bt_framework.data._stream import Examined
     from bt_framework.data.manifest import Manifest
     from bt_framework.data.source import Feed
@@ -29,10 +31,10 @@ _LS_COLUMNS = (
     "tick",
     "lot",
     "grade",
+    "fidelity",
     "mapped",
     "archived",
 )
-_CHECK_COLUMNS = ("symbol", "severity", "check", "count", "first row", "what it is")
 
 
 @click.group()
@@ -79,29 +81,25 @@ def rm(what: Sequence[str], everything: bool) -> None:
 
 @data.command()
 @click.argument("files", nargs=-1, required=True)
+@click.option(
+    "--repair", is_flag=True, help="Repair what rules can repair, show the changes, and examine the result."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def check(files: Sequence[str], as_json: bool) -> int:
+def check(files: Sequence[str], repair: bool, as_json: bool) -> int:
     """Examine FILES without storing them; the exit code is 2 if they cannot be used.
 
     The reader is the first installed one that recognises the files. Overrides among the arguments choose one
     and its options: bt data check data=NAME data.KEY=VALUE FILE.
     """
-    from bt_framework.data import doctor
+    from bt_framework.cli._check import print_checked, to_json
+    from bt_framework.data.finding import grade
 
-    checked = [_examine(feed) for feed in _feeds(files)]
+    checked = [_examine(feed, repair) for feed in _feeds(files)]
     if as_json:
-        click.echo(json.dumps([_checked(seen) for seen in checked], indent=2))
+        click.echo(json.dumps(to_json(checked), indent=2))
     else:
-        rows = [
-            [seen.symbol, f.severity, f.check, f"{f.count:,}", _place(f.first_index), f.detail]
-            for seen in checked
-            for f in seen.findings
-        ]
-        if rows:
-            print_table(_CHECK_COLUMNS, rows, right=("count", "first row"))
-        for seen in checked:
-            click.echo(_summary(seen))
-    return 2 if any(doctor.grade(seen.findings) == "fatal" for seen in checked) else 0
+        print_checked(checked)
+    return 2 if any(grade(seen.findings) == "fatal" for seen, _ in checked) else 0
 
 
 def _store(overrides: Sequence[str]) -> EventStore:
@@ -113,6 +111,7 @@ def _store(overrides: Sequence[str]) -> EventStore:
 
 def _row(store: EventStore, m: Manifest) -> list[str]:
     from bt_framework.data import doctor
+    from bt_framework.data.fidelity import judge
 
     return [
         m.key[:KEY_DIGITS],
@@ -124,6 +123,7 @@ def _row(store: EventStore, m: Manifest) -> list[str]:
         number(m.spec.tick_size),
         number(m.spec.lot_size),
         doctor.grade(m.findings),
+        judge(m.book_level, m.findings).grade,
         f"{megabytes(store.cached_bytes(m))} MB",
         f"{megabytes(store.archived_bytes(m))} MB",
     ]
@@ -131,7 +131,9 @@ def _row(store: EventStore, m: Manifest) -> list[str]:
 
 def _listed(store: EventStore, m: Manifest) -> dict[str, Any]:
     from bt_framework.data import doctor
+    from bt_framework.data.fidelity import judge
 
+    fidelity = judge(m.book_level, m.findings)
     return {
         "key": m.key,
         "symbol": m.symbol,
@@ -142,6 +144,9 @@ def _listed(store: EventStore, m: Manifest) -> dict[str, Any]:
         "tick_size": m.spec.tick_size,
         "lot_size": m.spec.lot_size,
         "grade": doctor.grade(m.findings),
+        "book_level": m.book_level,
+        "fidelity": fidelity.grade,
+        "reasons": list(fidelity.reasons),
         "findings": [vars(f) for f in m.findings],
         "content_hash": m.content_hash,
         "mapped_bytes": store.cached_bytes(m),
@@ -193,7 +198,7 @@ def _feeds(arguments: Sequence[str]) -> Sequence[Feed]:
         chosen: Sequence[Feed] = composition.one(Kind.DATA).build().feeds()
         return chosen
     refusals = []
-    for component in _readers():
+    for component in _likely_first(files):
         try:
             feeds: Sequence[Feed] = component.build(component.config_class(files=files)).feeds()
             for feed in feeds:
@@ -205,6 +210,17 @@ def _feeds(arguments: Sequence[str]) -> Sequence[Feed]:
     raise DataError(f"no installed reader recognises {', '.join(files)}:{''.join(refusals)}")
 
 
+def _likely_first(files: Sequence[str]) -> list[Any]:
+    """Readers, first those that claim all of `files`."""
+    from bt_framework.data.recognise import recognise
+    from bt_framework.data.source import FileConfig
+
+    readers = _readers()
+    classes = {c.name: c.config_class for c in readers if issubclass(c.config_class, FileConfig)}
+    found = recognise([Path(file) for file in files], classes)
+    return sorted(readers, key=lambda c: len(found.by_reader.get(c.name, ())), reverse=True)
+
+
 def _readers() -> list[Any]:
     """Installed data components that are told their files."""
     from bt_framework.plugin_manager import discover
@@ -214,35 +230,17 @@ def _readers() -> list[Any]:
     return [c for c in components if c.kind == Kind.DATA and "files" in {f.name for f in c.fields}]
 
 
-def _examine(feed: Feed) -> Examined:
+def _examine(feed: Feed, repair: bool) -> tuple[Examined, pa.Table | None]:
+    """What the doctor finds in `feed`, and what was changed before, if anything."""
     from bt_framework.data._stream import stream
+    from bt_framework.data.repair import RepairedFeed
 
     with TemporaryDirectory(prefix="bt-check-") as folder, progress_bar("checking") as progress:
-        return stream(feed, Path(folder), progress, write=False)
+        if not repair:
+            return stream(feed, Path(folder), progress, write=False), None
+        import pyarrow.parquet as pq
 
-
-def _checked(seen: Examined) -> dict[str, Any]:
-    from bt_framework.data import doctor
-
-    return {
-        "symbol": seen.symbol,
-        "events": int(seen.doctor.stats.rows),
-        "grade": doctor.grade(seen.findings),
-        "findings": [vars(f) for f in seen.findings],
-    }
-
-
-def _summary(seen: Examined) -> str:
-    from bt_framework.data import doctor
-
-    stats = seen.doctor.stats
-    text = doctor.line(seen.symbol, seen.findings)
-    if not stats.local_rows or seen.spec is None:
-        return text
-    sizes = f"tick {number(seen.spec.instrument.tick_size)}, lot {number(seen.spec.instrument.lot_size)}"
-    span = f"{utc(int(stats.first_local_ts))} to {utc(int(stats.last_local_ts))} UTC"
-    return f"{text}; {int(stats.rows):,} events, {span}, {sizes}"
-
-
-def _place(first_index: int) -> str:
-    return f"{first_index:,}" if first_index >= 0 else ""
+        repaired = RepairedFeed(feed)
+        repaired.audit_path = Path(folder) / "repairs.parquet"
+        seen = stream(repaired, Path(folder), progress, write=False)
+        return seen, pq.read_table(repaired.audit_path) if repaired.audit_path.exists() else None

@@ -35,12 +35,13 @@ def ingest(arguments: Sequence[str]) -> int:
 
         return ingest_folders([Path(path).expanduser() for path in paths], overrides)
     from bt_framework.config.compose import compose
+    from bt_framework.data.repair import with_repair
     from bt_framework.data.store import EventStore
     from bt_framework.registry import Kind
 
     composition = compose(overrides)
     store = EventStore(Path(composition.settings.store_dir))
-    feeds = composition.one(Kind.DATA).build().feeds()
+    feeds = with_repair(composition.one(Kind.DATA).build().feeds(), composition.settings.repair)
     began_ns, began = time.time_ns(), time.perf_counter()
     with progress_bar("ingesting") as progress:
         stored = store.load_all(feeds, progress, say)

@@ -31,6 +31,10 @@ class Settings(BaseConfig):
     plain: bool = param(
         False, "run the strategy as plain Python, for breakpoints; the results are the same, the time is not"
     )
+    repair: bool = param(
+        False,
+        "repair defects of the data that rules can repair; every change is in a table beside the events",
+    )
     slice_wakes: int = param(200_000, "strategy wake-ups per slice; no influence on results")
     runs_dir: str = param("runs", "folder of run folders")
     store_dir: str = param("", "folder of the event store; empty: $BT_STORE_DIR, else the user's data folder")

@@ -174,6 +174,18 @@ def copy_orders(orders: Any, larger: Any) -> None:
             larger[-1 - order_place(larger, orders[i]["id"])] = orders[i]
 
 
+def with_room(orders: np.ndarray[Any, Any], live: int) -> np.ndarray[Any, Any]:
+    """Return a table that is at most half full with so many orders: `orders`, or a larger copy."""
+    size = len(orders)
+    while size < 2 * live:
+        size *= 2
+    if size == len(orders):
+        return orders
+    larger = np.zeros(size, ORDER)
+    copy_orders(orders, larger)
+    return larger
+
+
 @cached_kernel
 def rebuild_book(orders: Any, book: Any, tick_size: float) -> None:
     """Make the book anew from `orders`, in a tick that has become finer."""

@@ -71,14 +71,7 @@ class Doctor:
 
         added = int(((rows["ev"] & np.uint64(0xFF)) == _scan.ADD).sum())
         live = max(int(self._stats.live_exch), int(self._stats.live_local))
-        size = len(self.orders[0])
-        while size < 2 * (live + added):
-            size *= 2
-        if size > len(self.orders[0]):
-            larger = tuple(np.zeros(size, _book.ORDER) for _ in range(2))
-            for orders, empty in zip(self.orders, larger, strict=True):
-                _book.copy_orders(orders, empty)
-            self.orders = larger
+        self.orders = tuple(_book.with_room(orders, live + added) for orders in self.orders)
 
     def _follow_tick(self) -> None:
         """Replay in the known tick, or in the one inferred so far."""

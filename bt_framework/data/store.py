@@ -3,6 +3,7 @@
 Layout, under the store's folder::
 
     manifests/<key>.json                              what is known of one feed
+    manifests/<key>.repairs.parquet                   every change that was made to it, if it is a repaired one
     objects/<ab>/<content hash>.npy                   events ready to be mapped: a cache with a size limit
     archive/<reader>/<symbol>/<date>.<hash>.parquet   the same events, one symbol-day per file, kept
     inputs/  locks/  tmp/                             remembered content hashes, locks, work in progress
@@ -168,6 +169,10 @@ class EventStore:
         """Where the events of that content are mapped from."""
         return self.root / "objects" / content_hash[:2] / f"{content_hash}.npy"
 
+    def repairs_path(self, key: str) -> Path:
+        """Where the table of changes to a repaired feed is; there is none if nothing was changed."""
+        return self.root / "manifests" / f"{key}.repairs.parquet"
+
     def remove(self, keys: Iterable[str]) -> int:
         """Forget the feeds of these keys, and free what no other feed needs; returns the bytes freed."""
         doomed = set(keys)
@@ -179,6 +184,7 @@ class EventStore:
             for manifest in everything:
                 if manifest.key in doomed:
                     self._manifest_path(manifest.key).unlink(missing_ok=True)
+                    freed += _unlink(self.repairs_path(manifest.key))
                     for path in {
                         self.mapping_path(manifest.content_hash),
                         *self._archived([manifest]),
@@ -259,9 +265,13 @@ class EventStore:
         self, key: str, feed: Feed, inputs: tuple[InputFile, ...], progress: Progress, announce: Announce
     ) -> Manifest:
         from bt_framework.data._stream import stream
+        from bt_framework.data.repair import RepairedFeed
 
         announce(f"ingesting {feed.symbol or ', '.join(path.name for path in feed.files)}")
         with workspace(self.root) as folder:
+            audit = folder / "repairs.parquet"
+            if isinstance(feed, RepairedFeed):
+                feed.audit_path = audit
             seen = stream(feed, folder, progress, write=True)
             refuse_fatal(seen.symbol, seen.findings)
             refuse_changed(inputs)
@@ -272,6 +282,8 @@ class EventStore:
             for (date, _), part in zip(seen.days, manifest.parts, strict=True):
                 _move(folder / f"{date}.parquet", self.root / part.path)
             _move(folder / "events.npy", self.mapping_path(seen.content_hash))
+            if audit.exists():
+                _move(audit, self.repairs_path(key))
             manifest.write(self._manifest_path(key))
         return manifest
 

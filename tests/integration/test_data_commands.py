@@ -158,3 +158,45 @@ def test_control_c_stops_an_ingest_and_leaves_nothing_half_written(store_dir):
     assert process.returncode == 130
     assert err.splitlines()[-1] == "bt: stopped"
     assert not [path for path in store_dir.rglob("*") if path.is_file()]
+
+
+def test_check_repairs_what_it_can_and_shows_every_kind_of_change(capsys, tmp_path, store_dir):
+    events = clean_events(300)
+    events["exch_ts"][500] -= 10**9
+    events["qty"][700] = -1.0
+    path = tmp_path / "broken.npz"
+    np.savez(path, data=events)
+    code, out, _ = run(capsys, "data", "check", "--repair", str(path))
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[0] == ["symbol", "repaired", "action", "field", "count", "first", "row", "before", "after"]
+    assert rows[1][:8] == ["BROKEN", "exchange", "time", "order", "changed", "exch_ts", "1", "500"]
+    assert rows[2] == ["BROKEN", "negative", "sizes", "changed", "qty", "1", "700", "-1.0", "0.0"]
+    assert "\nfidelity C\n" in out
+    code, out, _ = run(capsys, "data", "check", "--repair", "--json", str(path))
+    (checked,) = json.loads(out)
+    assert (checked["fidelity"], checked["book_level"], len(checked["repairs"])) == ("C", "l2", 2)
+    assert checked["repairs"][1] == {
+        "row": 700,
+        "check": "negative sizes",
+        "field": "qty",
+        "before": "-1.0",
+        "after": "0.0",
+        "action": "changed",
+    }
+
+
+def test_an_ingest_with_repair_stores_what_it_refuses_without(capsys, tmp_path, store_dir):
+    events = clean_events(300)
+    events["exch_ts"][500] -= 10**9
+    path = tmp_path / "broken.npz"
+    np.savez(path, data=events)
+    assert run(capsys, "ingest", "data=npz", f"data.files=['{path}']")[0] == 2
+    for arguments in (["data=npz", f"data.files=['{path}']"], [str(path)]):
+        code, out, _ = run(capsys, "ingest", "repair=true", *arguments)
+        assert code == 0
+        assert out.splitlines()[1].startswith("BROKEN ")
+    (table,) = (store_dir / "manifests").glob("*.repairs.parquet")
+    (listed,) = json.loads(run(capsys, "data", "ls", "--json")[1])
+    assert table.name == f"{listed['key']}.repairs.parquet"
+    assert (listed["fidelity"], listed["reasons"]) == ("C", ["C: repaired: exchange time order 1"])
