@@ -18,7 +18,7 @@ BOOK_OPTIONS = ("l3", "l2")
 
 @dataclass
 class Bitstamp(FileConfig):
-    """Orders of Bitstamp as the R package obAnalytics collects them: every order, created, changed and deleted.
+    """Orders of Bitstamp as the R package obAnalytics collects them: created, changed, deleted.
 
     A file is xz, gzip, zstd or plain CSV. It has no trades: what an order loses without being deleted by its owner
     has traded. ``symbols`` names each file's symbol; without it, it is the word of capitals in the file's name.

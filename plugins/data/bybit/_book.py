@@ -115,7 +115,8 @@ class BookReader:
         rows["px"], rows["qty"] = values[:, 0], values[:, 1]
         rows["exch_ts"] = matched_ms * 1_000_000
         rows["local_ts"] = sent_ms * 1_000_000 + self._feed_latency_ns
-        return kind, u, rows
+        # What is gone first: the engine takes row by row, and a new bid may lie where an ask has been.
+        return kind, u, rows[np.argsort(rows["qty"] > 0.0, kind="stable")]
 
     def _snapshot(self, u: int, rows: np.ndarray) -> Iterator[np.ndarray]:
         """A snapshot replaces the book, and ends what was stale."""

@@ -90,6 +90,17 @@ def test_snapshots_and_deltas_become_rows(tmp_path: Path) -> None:
     assert report.notes == {"snapshots": 2}
 
 
+def test_levels_that_are_gone_come_first_so_that_no_row_crosses_the_book(tmp_path: Path) -> None:
+    up = message("delta", 6, 8, [("10", "4"), ("8", "0")], [("11", "1"), ("10", "0")])
+    rows, _ = read(write(tmp_path / "a.data", FIRST, up))
+    assert tuples(rows[3:]) == [
+        (DEPTH | BUY, 6, 8.0, 0.0),
+        (DEPTH | SELL, 6, 10.0, 0.0),
+        (DEPTH | BUY, 6, 10.0, 4.0),
+        (DEPTH | SELL, 6, 11.0, 1.0),
+    ]
+
+
 def test_a_message_without_matching_time_happened_when_it_was_sent(tmp_path: Path) -> None:
     old = {key: value for key, value in json.loads(FIRST).items() if key != "cts"}
     rows, _ = read(write(tmp_path / "a.data", json.dumps(old)), feed_latency_ns="2ms")
