@@ -8,11 +8,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bt_framework.engine.jitter import Jitter
+    from bt_framework.engine.latency import LatencyTable
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A time in ns: UTC if `is_utc`, else from the start of the run."""
+
+    ns: int
+    is_utc: bool = False
+
+    def at(self, start_ts: int) -> int:
+        """ns UTC in a run that starts at `start_ts`."""
+        return self.ns if self.is_utc else start_ts + self.ns
+
+
+@dataclass(frozen=True)
+class Outage:
+    """Time in which nothing gets through; the end is not included."""
+
+    start: Moment
+    end: Moment
+
+
+class OutageMode(StrEnum):
+    """What becomes of orders sent in an outage. Responses wait for its end in either."""
+
+    DELAY = "delay"
+    REJECT = "reject"
 
 
 @dataclass(frozen=True)
 class LatencyModel:
-    """Constant order latency.
+    """Order latency, and how much later than recorded the feed arrives.
 
     Attributes
     ----------
@@ -22,11 +54,22 @@ class LatencyModel:
         From the matching engine back to us.
     feed_offset_ns : int
         Added to the recorded feed latency, for data recorded elsewhere than where the strategy would run.
+    table : LatencyTable, optional
+        Order latencies over time; `entry_ns` and `response_ns` are not used then.
+    outages : tuple of Outage
+        Laid over the order latencies.
+    outage_mode : OutageMode
+    feed_jitter : Jitter, optional
+        Random delay of the feed, after `feed_offset_ns`.
     """
 
-    entry_ns: int
-    response_ns: int
+    entry_ns: int = 0
+    response_ns: int = 0
     feed_offset_ns: int = 0
+    table: LatencyTable | None = None
+    outages: tuple[Outage, ...] = ()
+    outage_mode: OutageMode = OutageMode.DELAY
+    feed_jitter: Jitter | None = None
 
 
 class QueueKind(StrEnum):
