@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from bisect import bisect_left, insort
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from hftbacktest import BacktestAsset, HashMapMarketDepthBacktest
+from lobster_files import Truth, follow
 from numba import njit
 from pyarrow import csv
 
@@ -36,31 +33,13 @@ FACTS = {
     "AMZN_1": (57_515, 8_974, 613_248),
 }
 GOOG_10_EQUAL_TIMES = 8_537
-NO_PRICE = 9_999_999_999
 MIDNIGHT_TS = int(datetime(2012, 6, 21, tzinfo=ZoneInfo("America/New_York")).timestamp()) * 10**9
-BUY, SELL = int(EventFlag.BUY), int(EventFlag.SELL)
 BOTH_CLOCKS = int(EventFlag.EXCH | EventFlag.LOCAL)
 
 
 def sample(shared_dir: Path, name: str) -> Path:
     symbol, levels = name.split("_")
     return shared_dir / "data" / "lobster" / f"LOBSTER_SampleFile_{symbol}_2012-06-21_{levels}.zip"
-
-
-@dataclass
-class Truth:
-    """The files as Arrow reads them: ``ts`` int64 ns UTC, ``columns`` (n, 5) and ``book`` (n, 4 * levels)."""
-
-    ts: np.ndarray
-    columns: np.ndarray
-    book: np.ndarray
-
-    def rows(self) -> Iterator[list[list[tuple[int, int]]]]:
-        """Bids and asks of each row, as (price, size) from the best on."""
-        for row in self.book.tolist():
-            asks = [level for level in zip(row[0::4], row[1::4], strict=True) if level[0] != NO_PRICE]
-            bids = [level for level in zip(row[2::4], row[3::4], strict=True) if level[0] != -NO_PRICE]
-            yield [bids, asks]
 
 
 def truth_of(path: Path) -> Truth:
@@ -99,111 +78,6 @@ def read(path: Path, **options: Any) -> tuple[np.ndarray, FeedReport]:
     report = FeedReport()
     chunks = [chunk.copy() for chunk in feed.chunks(report, lambda *_: None)]
     return np.concatenate([np.zeros(0, EVENT), *chunks]), report
-
-
-@dataclass
-class Levels:
-    """Levels of one side, best first under `sign` times the price in ten-thousandths of a dollar."""
-
-    sign: int
-    qty: dict[int, int] = field(default_factory=dict)
-    keys: list[int] = field(default_factory=list)
-
-    def set(self, px: int, qty: int) -> None:
-        key = self.sign * px
-        if qty and px not in self.qty:
-            insort(self.keys, key)
-        if qty:
-            self.qty[px] = qty
-        elif px in self.qty:
-            del self.qty[px], self.keys[bisect_left(self.keys, key)]
-
-    def starts_with(self, levels: list[tuple[int, int]], n_most: int) -> bool:
-        """Whether `levels` are the best of this side, and all of it if they are fewer than `n_most`."""
-        if len(levels) < n_most and len(self.keys) > len(levels):
-            return False
-        keys = [self.sign * px for px, _ in levels]
-        return self.keys[: len(keys)] == keys and all(self.qty[px] == qty for px, qty in levels)
-
-
-class Replay:
-    """A book of price levels or of orders, fed with events one by one."""
-
-    def __init__(self) -> None:
-        self.sides = [Levels(-1), Levels(1)]
-        self.orders: dict[int, list[int]] = {}
-        self.queues: dict[tuple[int, int], list[int]] = {}
-        self.fills_at_front = Counter[bool]()
-
-    def take(self, event: np.void) -> None:
-        kind, side = int(event["ev"]) & 0xFF, 0 if int(event["ev"]) & BUY else 1
-        px, qty, order_id = round(float(event["px"]) * 10_000), int(event["qty"]), int(event["order_id"])
-        if kind in (EventKind.DEPTH, EventKind.DEPTH_SNAPSHOT):
-            self.sides[side].set(px, qty)
-        elif kind == EventKind.ADD_ORDER:
-            assert order_id not in self.orders
-            assert qty > 0
-            self.orders[order_id] = [side, px, qty]
-            self.queues.setdefault((side, px), []).append(order_id)
-            self._change(side, px, qty)
-        elif kind == EventKind.FILL:
-            assert self.orders[order_id][:2] == [side, px]
-            assert 0 < qty <= self.orders[order_id][2]
-            self.fills_at_front[self.queues[side, px][0] == order_id] += 1
-        else:
-            assert kind in (EventKind.CANCEL_ORDER, EventKind.MODIFY_ORDER)
-            order = self.orders[order_id]
-            left = qty if kind == EventKind.MODIFY_ORDER else 0
-            assert order[:2] == [side, px]
-            assert left < order[2]
-            self._change(side, px, left - order[2])
-            order[2] = left
-            if not left:
-                del self.orders[order_id]
-                self.queues[side, px].remove(order_id)
-
-    def _change(self, side: int, px: int, by: int) -> None:
-        self.sides[side].set(px, self.sides[side].qty.get(px, 0) + by)
-
-    def touch(self) -> tuple[int, int]:
-        bids, asks = self.sides
-        return (-bids.keys[0] if bids.keys else 0, asks.keys[0] if asks.keys else NO_PRICE)
-
-
-def expected_print(truth: Truth, k: int) -> tuple[int, float, int]:
-    """Side flag, price on the tick that the taker passed before, and size of message k."""
-    _, _, qty, px, direction = (int(value) for value in truth.columns[k])
-    if direction == 1:
-        return SELL, -(-px // 100) / 100, qty
-    return BUY, px // 100 / 100, qty
-
-
-def follow(truth: Truth, events: np.ndarray) -> Replay:
-    """Feed the events to a replay; each row of the book must be reached with events of its message's time.
-
-    Returns the replay after the last event.
-    """
-    replay = Replay()
-    n_levels = truth.book.shape[1] // 4
-    times, kinds = truth.ts.tolist(), truth.columns[:, 0].tolist()
-    event_times = events["exch_ts"].tolist()
-    position = 0
-    for k, row in enumerate(truth.rows()):
-        if kinds[k] in (4, 5):
-            event = events[position]
-            assert int(event["ev"]) & 0xFF == EventKind.TRADE
-            side = int(event["ev"]) & (BUY | SELL)
-            assert (side, float(event["px"]), int(event["qty"])) == expected_print(truth, k)
-            assert event_times[position] == times[k]
-            position += 1
-        while not all(replay.sides[i].starts_with(row[i], n_levels) for i in (0, 1)):
-            assert event_times[position] == times[k], k
-            replay.take(events[position])
-            bid, ask = replay.touch()
-            assert bid < ask
-            position += 1
-    assert position == len(events)
-    return replay
 
 
 def test_the_samples_hold_what_is_known_of_them(name: str, truth: Truth) -> None:

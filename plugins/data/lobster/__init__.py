@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bt_plugins.data.lobster._feed import LobsterSource
 
 OPTIONS = {"book": ("l2", "l3"), "auction": ("withhold", "keep"), "beyond": ("keep", "remove")}
-MIN_CHUNK_BYTES = 1 << 12
+MIN_CHUNK_BYTES = 1 << 10
 
 
 @dataclass
