@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from bt_framework.config.compose import Composition
     from bt_framework.config.settings import Settings
+    from bt_framework.data.latency_tables import OrderLatency
     from bt_framework.data.source import DataSource
     from bt_framework.data.store import Announce, StoredFeed
     from bt_framework.engine.book import BookChoice
@@ -104,15 +105,19 @@ def load_feeds(parts: Parts, settings: Settings, announce: Announce) -> list[Sto
     DataError
         If the data cannot be used, or is not what the strategy trades.
     """
+    from bt_framework.data.jitter import JitteredFeed
     from bt_framework.data.repair import with_repair
     from bt_framework.data.shift import ShiftedFeed
     from bt_framework.data.store import EventStore
 
     store = EventStore(Path(settings.store_dir))
     feeds = store.load_all(with_repair(parts.data.feeds(), settings.repair), announce=announce)
-    if parts.latency.feed_offset_ns:
-        shifted = [ShiftedFeed(feed, parts.latency.feed_offset_ns) for feed in feeds]
-        feeds = store.load_all(shifted, announce=announce)
+    offset_ns, jitter = parts.latency.feed_offset_ns, parts.latency.feed_jitter
+    if jitter is not None:
+        late = [JitteredFeed(feed, offset_ns, jitter, settings.seed) for feed in feeds]
+        feeds = store.load_all(late, announce=announce)
+    elif offset_ns:
+        feeds = store.load_all([ShiftedFeed(feed, offset_ns) for feed in feeds], announce=announce)
     wanted = parts.strategy.instruments
     if not feeds or wanted not in (None, len(feeds)):
         symbols = ", ".join(feed.spec.symbol for feed in feeds) or "none"
@@ -202,6 +207,25 @@ def common_interval(feeds: Sequence[StoredFeed], settings: Settings) -> tuple[in
     return first, last
 
 
+def load_latencies(
+    parts: Parts, feeds: Sequence[StoredFeed], settings: Settings, announce: Announce
+) -> list[OrderLatency]:
+    """Return every instrument's order latencies, making the tables that are not in the store yet.
+
+    Raises
+    ------
+    ConfigError, DataError
+        If the model cannot be made for this data.
+    """
+    from bt_framework.data.latency_tables import LatencyTables
+    from bt_framework.engine.latency import LatencySpan
+
+    tables = LatencyTables(Path(settings.store_dir))
+    start_ts, end_ts = common_interval(feeds, settings)
+    spans = [LatencySpan(feed.spec.symbol, start_ts, end_ts, settings.seed, feed, announce) for feed in feeds]
+    return [tables.load(parts.latency, span) for span in spans]
+
+
 def build_program(parts: Parts) -> Program:
     """Return the loop of the composition.
 
@@ -263,6 +287,7 @@ def describe(
     feeds: Sequence[StoredFeed],
     program: Program,
     books: Sequence[BookChoice],
+    latencies: Sequence[OrderLatency],
 ) -> RunContext:
     """Say which run this is going to be; gives it an id and a folder, which is not made yet."""
     settings, resolved = composition.settings, composition.resolved
@@ -276,7 +301,10 @@ def describe(
         config=resolved,
         identity=Identity(
             config_hash=config_hash(resolved),
-            data_hash=data_hash([(f.content_hash, i) for f, i in zip(feeds, instruments, strict=True)]),
+            data_hash=data_hash(
+                [(f.content_hash, i) for f, i in zip(feeds, instruments, strict=True)],
+                [latency.content_hash for latency in latencies if latency.content_hash],
+            ),
             code_hash=code_hash(_sources_hash(program, parts), parts.packages),
             seed=settings.seed,
         ),
@@ -293,6 +321,7 @@ def describe(
         versions=_versions(parts.packages),
         data_grade=_grade(feeds),
         books=tuple(f"{f.spec.symbol}: {book.reason}" for f, book in zip(feeds, books, strict=True)),
+        latency={f.spec.symbol: lat.percentiles for f, lat in zip(feeds, latencies, strict=True)},
     )
 
 
@@ -302,7 +331,12 @@ def new_run_id() -> str:
 
 
 def open_session(
-    run: RunContext, parts: Parts, feeds: Sequence[StoredFeed], program: Program, books: Sequence[BookChoice]
+    run: RunContext,
+    parts: Parts,
+    feeds: Sequence[StoredFeed],
+    program: Program,
+    books: Sequence[BookChoice],
+    latencies: Sequence[OrderLatency],
 ) -> Session:
     """Return the engine with its data and the kernels' arguments."""
     from bt_framework.engine.plain import PlainWakes
@@ -318,10 +352,11 @@ def open_session(
             fees=parts.fees,
             low_px=book.low_px,
             high_px=book.high_px,
+            latency_rows=latency.rows,
             swept_low_px=book.range_px[0] if book.range_px else 0.0,
             swept_high_px=book.range_px[1] if book.range_px else 0.0,
         )
-        for instrument, feed, book in zip(run.instruments, feeds, books, strict=True)
+        for instrument, feed, book, latency in zip(run.instruments, feeds, books, latencies, strict=True)
     ]
     plain = PlainWakes(parts.strategy, run.instruments) if parts.plain else None
     records = Records(
@@ -353,10 +388,14 @@ def _strategy_records(
 
 
 def _sources_hash(program: Program, parts: Parts) -> str:
-    """Hash of the sources of the loop and of the classes that prepare the kernels' arguments."""
+    """Hash of the sources of the loop and of the classes that prepare the kernels' arguments and latencies."""
     from bt_framework.jit import kernel_key, plain_key
 
-    classes = [type(part) for part in (parts.strategy, parts.sizing, parts.slippage, *parts.rules)]
+    classes: list[type] = [
+        type(part) for part in (parts.strategy, parts.sizing, parts.slippage, *parts.rules)
+    ]
+    if parts.latency.table is not None:
+        classes.append(type(parts.latency.table))
     key = kernel_key([program.path, *_files_of({c.__module__ for c in classes})])
     if not parts.plain:
         return key

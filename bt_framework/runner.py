@@ -81,11 +81,12 @@ class _Run:
         began = time.perf_counter()
         feeds = assembly.load_feeds(parts, settings, self._console.notice)
         self._timings["ingest_s"] = time.perf_counter() - began
+        latencies = assembly.load_latencies(parts, feeds, settings, self._console.notice)
         program = assembly.build_program(parts)
         books = assembly.choose_books(parts, feeds)
-        context = assembly.describe(composition, parts, feeds, program, books)
+        context = assembly.describe(composition, parts, feeds, program, books, latencies)
         manager = self._listeners(parts.strategy)
-        session = assembly.open_session(context, parts, feeds, program, books)
+        session = assembly.open_session(context, parts, feeds, program, books, latencies)
         try:
             return self._drive(context, manager, session)
         finally:

@@ -21,14 +21,16 @@ class PassedPages:
     ----------
     events : EVENT array of shape (n_events,)
         In time order.
+    time : str
+        The field that says when a row is passed.
     """
 
-    def __init__(self, events: np.ndarray) -> None:
+    def __init__(self, events: np.ndarray, time: str = "local_ts") -> None:
         mapping = getattr(events, "_mmap", None)
         self._mapping: mmap.mmap | None = mapping if hasattr(mmap, "MADV_DONTNEED") else None
         self._first_byte = getattr(events, "offset", 0) % mmap.ALLOCATIONGRANULARITY
         self._row_bytes = events.dtype.itemsize
-        self._local_ts = events["local_ts"]
+        self._local_ts = events[time]
         self._rows = 0
         self._released = 0
 

@@ -13,14 +13,7 @@ from bt_framework.engine._broker import Fault
 from bt_framework.engine._loop import Outcome
 from bt_framework.engine._mappings import PassedPages
 from bt_framework.engine._native import load_symbols
-from bt_framework.engine._state import (
-    LOG_ROWS,
-    TIER,
-    LoopArrays,
-    Sizes,
-    allocate,
-    contracts_of,
-)
+from bt_framework.engine._state import LOG_ROWS, TIER, LoopArrays, Sizes, allocate, contracts_of
 from bt_framework.engine._sweep import SLACK_LOTS
 from bt_framework.engine.calendar import local_days
 from bt_framework.engine.models import (
@@ -74,7 +67,7 @@ class Market:
     instrument : Instrument
         Symbol, tick, lot and contract size.
     events : sequence of EVENT arrays
-        In time order; they are mapped, not copied, and kept alive as long as the engine.
+        In time order; they are mapped, not copied, and kept alive as long as the engine, as `latency_rows` are.
     low_px, high_px : float or None
         Bounds of the book's price vector, quote currency; None for the hash-map book, which has no bounds.
     latency_rows : LATENCY_ROW array, optional
@@ -184,6 +177,9 @@ class Session:
         load_symbols()
         self._markets = tuple(markets)  # keeps the event arrays alive: the engine holds bare pointers
         self._passed = [PassedPages(events) for market in self._markets for events in market.events]
+        self._passed += [
+            PassedPages(m.latency_rows, time="req_ts") for m in self._markets if m.latency_rows is not None
+        ]
         self._program = program
         self._records = _records(records, clocking)
         self._is_roi = all(m.low_px is not None and m.high_px is not None for m in markets)
@@ -191,10 +187,7 @@ class Session:
         self.arrays = _arrays(self._markets, self._is_roi, records, log_rows)
         clock = self.arrays.clock[0]
         clock["start_ts"], clock["end_ts"] = clocking.start_ts, clocking.end_ts
-        clock["timer_ns"], clock["equity_ns"] = (
-            clocking.timer_ns,
-            clocking.equity_interval_ns,
-        )
+        clock["timer_ns"], clock["equity_ns"] = (clocking.timer_ns, clocking.equity_interval_ns)
         clock["now_ts"], clock["next_order_id"] = clocking.start_ts, 1
         clock["capital"], clock["seen_levels"] = terms.capital, terms.seen_levels
         self._plain = plain
@@ -284,10 +277,7 @@ class Session:
         code, order_id = int(clock["engine_code"]), int(clock["fault_order_id"])
         what = _FAULTS.get(code) or f"the engine returned code {code}: {_ENGINE_ERRORS.get(code, 'unknown')}"
         order = f", order {order_id}" if order_id else ""
-        return EngineError(
-            f"{what} (simulated time {_iso(self.local_ts)}{order}).",
-            local_ts=self.local_ts,
-        )
+        return EngineError(f"{what} (simulated time {_iso(self.local_ts)}{order}).", local_ts=self.local_ts)
 
     def _check_ledger(self) -> None:
         """Compare our positions with the engine's, which books fills on its own.
@@ -330,14 +320,7 @@ def _records(records: Records, clocking: Clocking) -> tuple[Any, ...]:
         for zone in {rule.config.time_zone for rule in records.rules}
     }
     rules = tuple((rule.params, rule.state, calendars[rule.config.time_zone]) for rule in records.rules)
-    return (
-        records.params,
-        records.state,
-        records.work,
-        rules,
-        records.sizing,
-        records.slippage,
-    )
+    return (records.params, records.state, records.work, rules, records.sizing, records.slippage)
 
 
 def _arrays(markets: Sequence[Market], is_roi: bool, records: Records, log_rows: int) -> LoopArrays:

@@ -7,7 +7,14 @@ import sys
 from bt_framework.hookspecs import hookimpl
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import RunContext, RunSummary, SliceBatch
-from bt_framework.results.summary import format_metric, format_rate, format_ts, speed_line, summary_rows
+from bt_framework.results.summary import (
+    format_metric,
+    format_rate,
+    format_ts,
+    latency_line,
+    speed_line,
+    summary_rows,
+)
 from bt_framework.units import NS_PER_S
 
 
@@ -69,6 +76,8 @@ class PlainLines(Console):
         print(f"{run.run_id}: {run.strategy} on {symbols}, {span}, {run.events:,} events", flush=True)
         if run.data_grade.get("line"):
             print(f"data: {run.data_grade['line']}", flush=True)
+        if run.latency:
+            print(f"latency: {latency_line(run.latency)}", flush=True)
 
     def progress(self, run: RunContext, batch: SliceBatch) -> None:
         """Print a line if it is time."""

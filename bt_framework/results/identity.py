@@ -26,11 +26,15 @@ def config_hash(resolved: Mapping[str, Any]) -> str:
     )
 
 
-def data_hash(contents: Iterable[tuple[str, Instrument]]) -> str:
-    """SHA-256 of the events (their content hashes) and the contracts they are of, in the strategy's order."""
-    return _sha256(
-        [[content, i.symbol, i.tick_size, i.lot_size, i.contract_size, i.inverse] for content, i in contents]
-    )
+def data_hash(contents: Iterable[tuple[str, Instrument]], latencies: Sequence[str] = ()) -> str:
+    """SHA-256 of the events (their content hashes) and the contracts they are of, in the strategy's order.
+
+    Tables of order latencies count by their content hashes too.
+    """
+    events = [
+        [content, i.symbol, i.tick_size, i.lot_size, i.contract_size, i.inverse] for content, i in contents
+    ]
+    return _sha256([*events, *latencies])
 
 
 def code_hash(source_hash: str, packages: Sequence[tuple[str, str]]) -> str:

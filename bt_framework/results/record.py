@@ -66,6 +66,7 @@ class RunRecord:
     process: ProcessIdentity
     books: tuple[str, ...] = ()
     mode: str = "compiled"
+    latency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -99,6 +100,7 @@ class RunRecord:
             process=this_process(),
             books=tuple(run.books),
             mode=run.mode,
+            latency={symbol: dict(values) for symbol, values in run.latency.items()},
         )
 
     def finished(self, summary: RunSummary) -> RunRecord:

@@ -78,6 +78,9 @@ class RunContext:
         "compiled", or "plain" if the strategy runs as plain Python.
     data_grade : mapping
         The doctor's findings: ``{"grade": "ok" | "warn", "findings": [...], "line": "one line for people"}``.
+    latency : mapping
+        For each symbol, percentiles of the order latency model over the interval: ``entry_p50_ns``, ``entry_p99_ns``,
+        ``response_p50_ns``, ``response_p99_ns``, and ``rejected_frac``, the part of it in which orders are rejected.
     """
 
     run_id: str
@@ -98,6 +101,7 @@ class RunContext:
     data_grade: Mapping[str, Any]
     books: tuple[str, ...] = ()
     mode: str = "compiled"
+    latency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bt_framework.results.record import RunRecord
+from bt_framework.units import format_duration_ns
 
 _METRICS = (
     ("PnL", "pnl", "amount"),
@@ -46,12 +47,37 @@ def format_metric(metrics: Mapping[str, float], key: str, style: str) -> str:
 
 
 def speed_line(record: RunRecord) -> str:
-    """Feed events, how long the run took, and whether the loop had to be compiled."""
+    """Feed events, how long the run took, and how the strategy ran."""
     parts = [f"{record.events:,} events"]
     if math.isfinite(record.events_per_s):
         parts.append(f"{format_rate(record.events_per_s)} in the loop")
     if math.isfinite(record.wall_s):
         parts.append(f"{record.wall_s:.2f} s in all")
+    parts.append("strategy in plain Python" if record.mode == "plain" else "strategy compiled")
+    return ", ".join(parts)
+
+
+def latency_line(latency: Mapping[str, Mapping[str, float]]) -> str:
+    """Percentiles of the order latencies, one part per symbol, or one for all if they are alike; empty without any.
+
+    >>> each = {"entry_p50_ns": 250e3, "entry_p99_ns": 1.5e6, "response_p50_ns": 2e6, "response_p99_ns": 2e6}
+    >>> latency_line({"A": each | {"rejected_frac": 0.0}, "B": each | {"rejected_frac": 0.0}})
+    'entry p50 250us p99 1.500ms, response p50 2ms p99 2ms'
+    """
+    parts = {symbol: _latency_part(values) for symbol, values in latency.items()}
+    if len(set(parts.values())) <= 1:
+        return next(iter(parts.values()), "")
+    return "; ".join(f"{symbol} {part}" for symbol, part in parts.items())
+
+
+def _latency_part(values: Mapping[str, float]) -> str:
+    parts = []
+    for name in ("entry", "response"):
+        p50, p99 = (values[f"{name}_p{percent}_ns"] for percent in (50, 99))
+        texts = [format_duration_ns(round(ns)) if math.isfinite(ns) else "-" for ns in (p50, p99)]
+        parts.append(f"{name} p50 {texts[0]} p99 {texts[1]}")
+    if values["rejected_frac"] > 0:
+        parts.append(f"rejected {values['rejected_frac']:.2%} of the time")
     return ", ".join(parts)
 
 

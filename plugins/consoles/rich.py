@@ -13,7 +13,14 @@ from bt_framework.errors import ConfigError
 from bt_framework.results.console import Console, PlainLines, done_frac
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import RunContext, SliceBatch, Status
-from bt_framework.results.summary import format_metric, format_rate, format_ts, speed_line, summary_rows
+from bt_framework.results.summary import (
+    format_metric,
+    format_rate,
+    format_ts,
+    latency_line,
+    speed_line,
+    summary_rows,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console as Terminal
@@ -76,6 +83,8 @@ class TerminalConsole(Console):
         if run.data_grade.get("line"):
             style = "dim" if run.data_grade.get("grade") == "ok" else "yellow"
             self.terminal.print(f"data: {run.data_grade['line']}", style=style, markup=False)
+        if run.latency:
+            self.terminal.print(f"latency: {latency_line(run.latency)}", style="dim", markup=False)
         self._progress = _new_progress(self.terminal)
         self._task = self._progress.add_task("", total=1.0, at="", rate="", pnl="", left="")
         atexit.register(self._progress.stop)  # a broken run must not leave the terminal without its cursor
