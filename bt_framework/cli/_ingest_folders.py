@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ import click
 from bt_framework.cli._tables import progress_bar, say
 from bt_framework.cli.ingest import print_stored
 from bt_framework.config._overrides import quoted
-from bt_framework.config.compose import compose
+from bt_framework.config.compose import Choice, compose
 from bt_framework.data.recognise import Recognised, recognise
 from bt_framework.data.repair import with_repair
 from bt_framework.data.source import FileConfig
@@ -24,7 +24,7 @@ from bt_framework.plugin_manager import PluginHost, discover
 from bt_framework.registry import Kind
 
 if TYPE_CHECKING:
-    from bt_framework.data.source import DataSource, Feed
+    from bt_framework.data.source import Feed
     from bt_framework.data.store import StoredFeed
 
 _OF_THE_DATA = (ConfigError, DataError, PluginError)
@@ -115,6 +115,7 @@ class _Job:
     repair: bool
     stored: list[StoredFeed] = field(default_factory=list)
     failures: list[_Failure] = field(default_factory=list)
+    choices: dict[str, Choice] = field(default_factory=dict)
 
     def feeds(self, reader: str, files: Sequence[Path]) -> Sequence[Feed]:
         """Feeds of all files together; else of those that can be opened, together or each by itself."""
@@ -150,13 +151,21 @@ class _Job:
 
     def _open(self, reader: str, files: Sequence[Path]) -> Sequence[Feed] | BtError:
         """Feeds of `files`, or what the reader says against them."""
-        names = ",".join(quoted(str(path)) for path in files)
-        overrides = [f"data={reader}", *self.overrides, f"data.files=[{names}]"]
-        source: DataSource = compose(overrides, host=self.host).one(Kind.DATA).build()
+        choice = self._choice(reader, files)
         try:
-            return source.feeds()
+            config = replace(choice.config, files=[str(path) for path in files])  # type: ignore[call-arg]
+            config.freeze()
+            return choice.component.build(config).feeds()  # type: ignore[no-any-return]
         except _OF_THE_DATA as error:
             return error
+
+    def _choice(self, reader: str, files: Sequence[Path]) -> Choice:
+        """The reader's configuration; composing takes longer than looking at files, so it is done once."""
+        if reader not in self.choices:
+            names = ",".join(quoted(str(path)) for path in files)
+            overrides = [f"data={reader}", *self.overrides, f"data.files=[{names}]"]
+            self.choices[reader] = compose(overrides, host=self.host).one(Kind.DATA)
+        return self.choices[reader]
 
     def load(self, reader: str, feed: Feed) -> None:
         """Ingest a feed; if it cannot be and has several files, each by itself."""

@@ -98,7 +98,7 @@ class QuotesFeed(Feed):
         if market == EQUITY:
             return Instrument(self.symbol, 0.01, 1.0)
         if market == FOREX:
-            return Instrument(self.symbol, 0.001 if "JPY" in self.symbol[3:6] else 0.00001, 1.0)
+            return Instrument(self.symbol, 0.001 if self.layouts[0].symbol[3:6] == "JPY" else 0.00001, 1.0)
         return None
 
     def chunks(self, report: FeedReport, progress: Progress) -> Iterator[_Rows]:

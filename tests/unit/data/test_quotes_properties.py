@@ -102,11 +102,15 @@ def test_an_update_between_sound_books_is_sound_row_by_row(tmp_path, lines):
 @given(lines=_lines, chunk_bytes=st.sampled_from([1024, 1100, 1537]), copies=st.integers(5, 40))
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_events_do_not_depend_on_the_size_of_chunks(tmp_path, lines, chunk_bytes, copies):
-    lines = lines * copies
-    quotes = write(tmp_path / "q.csv", text_of([line for line in lines if isinstance(line[1], tuple)]))
-    trades = write(
-        tmp_path / "t.csv", "time,price\n" + "".join(f"{i},{10 + i % 3}\n" for i in range(len(lines)))
-    )
+    """Bids and asks are on lines of their own, so that chunks end between two halves of an update."""
+    text, n = VENUES, 0
+    for ts, (_, what) in enumerate(lines * copies):
+        if isinstance(what, tuple):
+            bid, bid_qty, ask, ask_qty, venue = what
+            text += f"{ts},{bid},{bid_qty},,,,,{venue}\n{ts},,,{ask},{ask_qty},,,{venue}\n"
+        n = ts
+    quotes = write(tmp_path / "q.csv", text)
+    trades = write(tmp_path / "t.csv", "time,price\n" + "".join(f"{i},{10 + i % 3}\n" for i in range(n)))
     options = {"columns": ALL, "time_unit": "ns", "symbols": ["X", "X"]}
     whole, whole_report = events_of([quotes, trades], **options)
     parts, parts_report = events_of([quotes, trades], **options, chunk_bytes=chunk_bytes)

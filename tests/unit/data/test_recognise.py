@@ -54,8 +54,14 @@ def write_zip(path: Path, **members: bytes) -> Path:
     return path
 
 
+def two_members(content: bytes) -> bytes:
+    return gzip.compress(content[: HEAD_BYTES - 1]) + gzip.compress(content[HEAD_BYTES - 1 :])
+
+
 @pytest.mark.parametrize(
-    "compress", [bytes, gzip.compress, lzma.compress, zstandard.compress], ids=["plain", "gzip", "xz", "zstd"]
+    "compress",
+    [bytes, gzip.compress, lzma.compress, zstandard.compress, two_members],
+    ids=["plain", "gzip", "xz", "zstd", "gzip in two members"],
 )
 def test_the_head_of_a_compressed_file_is_its_content(tmp_path, compress):
     content = bytes(np.random.default_rng(3).integers(65, 90, 3 * HEAD_BYTES, dtype=np.uint8))
