@@ -40,45 +40,51 @@ def log_risk_event(a, rule, event, value, limit):
     row.action, row.until_ts, row.value, row.limit = control.action, control.until_ts, value, limit
 
 
+# The states of rules are records of different types. Here are only numbers: numba would take a longer record for a
+# shorter one that begins with the same fields, and warn.
+
+
 @kernel
-def follow_calendar(a, s, calendar):
-    """Keep a rule's local day: ``s`` is its state, ``calendar`` its CALENDAR_DAY rows, the first before the run."""
-    if a.clock[0].now_ts < s.day_next_ts:
+def follow_calendar(a, rule, calendar):
+    """Keep a rule's local day; ``calendar`` are its CALENDAR_DAY rows, the first before the run."""
+    now_ts, control = a.clock[0].now_ts, a.controls[rule]
+    if now_ts < control.day_next_ts:
         return
-    while s.day + 1 < calendar.size and calendar[s.day + 1].from_ts <= a.clock[0].now_ts:
-        s.day += 1
-    today, after = calendar[s.day], s.day + 1
-    s.day_start_ts, s.utc_offset_ns = today.day_start_ts, today.utc_offset_ns
-    s.day_next_ts = calendar[after].from_ts if after < calendar.size else _NEVER
+    while control.day + 1 < calendar.size and calendar[control.day + 1].from_ts <= now_ts:
+        control.day += 1
+    today, after = calendar[control.day], control.day + 1
+    control.day_start_ts, control.utc_offset_ns = today.day_start_ts, today.utc_offset_ns
+    control.day_next_ts = calendar[after].from_ts if after < calendar.size else _NEVER
     while after < calendar.size and calendar[after].day_start_ts == today.day_start_ts:
         after += 1
-    s.day_end_ts = calendar[after].day_start_ts if after < calendar.size else _NEVER
+    control.day_end_ts = calendar[after].day_start_ts if after < calendar.size else _NEVER
 
 
 @kernel
-def trip(a, rule, s):
-    """Begin what rule `rule`'s action says; ``s`` is its state."""
+def trip(a, rule, value, limit):
+    """Begin what rule `rule`'s action says."""
     clock, control = a.clock[0], a.controls[rule]
     if control.active:
         return
-    control.active, control.value, control.limit = 1, s.value, s.limit
+    control.active = 1
     control.until_ts = clock.now_ts + control.resume_after_ns if control.resume_after_ns > 0 else 0
     if control.action == _HALT_FOR_DAY:
-        control.until_ts = s.day_end_ts
+        control.until_ts = control.day_end_ts
     if control.action != _REFUSE:
         clock.cancel_below_id = clock.next_order_id
-    log_risk_event(a, rule, _BREACH, s.value, s.limit)
+    log_risk_event(a, rule, _BREACH, value, limit)
     if control.action == _FLATTEN_AND_HALT and not clock.flattening:
         clock.flattening, clock.flatten_rule = 1, rule
 
 
 @kernel
-def note_refusal(a, rule, s):
+def note_refusal(a, rule, value, limit):
     """Keep what a refusing rule measured for its row, and begin its action if it lasts longer than the refusal."""
     clock, control = a.clock[0], a.controls[rule]
-    clock.refused_value, clock.refused_limit = s.value, s.limit
+    clock.refused_value, clock.refused_limit = value, limit
+    control.value, control.limit = value, limit
     if control.action != _REFUSE or control.resume_after_ns > 0:
-        trip(a, rule, s)
+        trip(a, rule, value, limit)
 
 
 @kernel
@@ -91,26 +97,19 @@ def time_is_over(a, rule):
 
 
 @kernel
-def begin_anew(a, rule, s):
-    """Tell a rule, before it is asked, that the time of its action is over."""
-    if time_is_over(a, rule):
-        s.resumed = 1
-
-
-@kernel
-def govern(a, rule, breached, s):
+def govern(a, rule, breached, value, limit):
     """Begin or end what a rule's breach leads to; nothing ends while the limit is breached."""
     control = a.controls[rule]
     if breached:
-        trip(a, rule, s)
-        control.value, control.limit = s.value, s.limit
+        trip(a, rule, value, limit)
+        control.value, control.limit = value, limit
         return
     if not control.active:
         return
     untimed = control.until_ts == 0 and control.action < _FLATTEN_AND_HALT
     if untimed or time_is_over(a, rule):
         control.active, control.until_ts = 0, 0
-        log_risk_event(a, rule, _RESUME, s.value, s.limit)
+        log_risk_event(a, rule, _RESUME, value, limit)
 
 
 @kernel

@@ -100,11 +100,18 @@ CONTROL = np.dtype(
         ("until_ts", "i8"),
         ("value", "f8"),
         ("limit", "f8"),
+        ("day", "i8"),
+        ("day_next_ts", "i8"),
+        ("day_start_ts", "i8"),
+        ("day_end_ts", "i8"),
+        ("utc_offset_ns", "i8"),
     ]
 )
-"""A risk rule's circuit breaker: `RiskAction`, whether it is active, and until when (0: not by time).
+"""A risk rule's circuit breaker and calendar.
 
-``value`` and ``limit`` are what the rule measured and allowed when it was last breached.
+`RiskAction`, whether it is active, and until when (0: not by time). ``value`` and ``limit`` are what the rule measured
+and allowed when it last refused or was breached. ``day`` is the place of the local day in the rule's CALENDAR_DAY rows,
+``day_next_ts`` when the next row begins.
 """
 
 CALENDAR_DAY = np.dtype([("from_ts", "i8"), ("day_start_ts", "i8"), ("utc_offset_ns", "i8")])

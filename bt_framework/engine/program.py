@@ -117,15 +117,20 @@ _BEGIN, _END = "# composition: begin\n", "# composition: end\n"
 _CHECK = """\
     p_{index}, s_{index}, _ = rules[{index}]
     if not allow_{index}(market, account, intent, p_{index}, s_{index}):
-        note_refusal(a, {index}, s_{index})
+        note_refusal(a, {index}, s_{index}.value, s_{index}.limit)
         return {index}"""
 _WATCH = """\
     p_{index}, s_{index}, calendar_{index} = rules[{index}]
-    follow_calendar(a, s_{index}, calendar_{index})
-    begin_anew(a, {index}, s_{index})
-    govern(a, {index}, {breached}, s_{index})"""
+    follow_calendar(a, {index}, calendar_{index})
+    control = a.controls[{index}]
+    s_{index}.day_start_ts, s_{index}.day_end_ts = control.day_start_ts, control.day_end_ts
+    s_{index}.utc_offset_ns = control.utc_offset_ns
+    if time_is_over(a, {index}):
+        s_{index}.resumed = 1
+    breached = {breached}
+    govern(a, {index}, breached, s_{index}.value, s_{index}.limit)"""
 _COMPOSITION = """
-from bt_framework.engine._guard import begin_anew, follow_calendar, govern, note_refusal
+from bt_framework.engine._guard import follow_calendar, govern, note_refusal, time_is_over
 {imports}
 
 

@@ -41,8 +41,6 @@ RULE_STATE: dict[str, Any] = {
     "value": np.nan,
     "limit": np.nan,
     "resumed": 0,
-    "day": 0,
-    "day_next_ts": 0,
     "day_start_ts": 0,
     "day_end_ts": 0,
     "utc_offset_ns": 0,
