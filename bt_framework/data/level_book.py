@@ -72,6 +72,4 @@ class LevelBook:
         for side, levels in enumerate(old):
             rows = np.zeros(len(levels), EVENT)
             rows["ev"], rows["px"], rows["qty"] = (1 << 29, 1 << 28)[side], levels["px"], levels["qty"]
-            marks = levels["mark"]
-            for mark in np.unique(marks):
-                set_levels(rows[marks == mark], self._levels, self._used, int(mark))
+            set_levels(rows, self._levels, self._used, 0)

@@ -160,10 +160,10 @@ def test_an_order_that_takes_enters_with_what_is_left_of_it(tmp_path: Path, take
 def test_an_order_that_takes_and_is_used_up_never_enters(tmp_path: Path, taker_first: bool) -> None:
     """The two sides of the second trade differ by a hundred-millionth, as the venue rounds."""
     own: Step = (3, "deleted", "ask", 9, 0)
-    other: Step = (2, "changed", "bid", 9.5, 1.5)
+    other: Step = (2, "deleted", "bid", 9.5, 0)
     steps: list[Step] = [
         (1, "created", "bid", 10, 2),
-        (2, "created", "bid", 9.5, 4),
+        (2, "created", "bid", 9.5, 2.5),
         (3, "created", "ask", 9, 4.50000001),
         (1, "deleted", "bid", 10, 0),
         *([own, other] if taker_first else [other, own]),
@@ -175,7 +175,7 @@ def test_an_order_that_takes_and_is_used_up_never_enters(tmp_path: Path, taker_f
         (CANCEL | BUY, 1, 10.0, 2.0),
         (TRADE | SELL, 0, 9.5, 2.5),
         (FILL | BUY, 2, 9.5, 2.5),
-        (MODIFY | BUY, 2, 9.5, 1.5),
+        (CANCEL | BUY, 2, 9.5, 2.5),
     ]
 
 

@@ -64,14 +64,17 @@ def test_a_replay_of_all_rows_is_the_book_and_no_level_is_emptied_in_vain(
 def test_a_book_grows_past_its_first_table_and_forgets_empty_levels() -> None:
     book = LevelBook()
     n = level_book._FIRST_PLACES
+    kept = {(int(SELL), 1e9 + k): 3.0 for k in range(100)}
+    book.apply(rows_of(kept))
     for start in range(0, 6 * n, n):  # each batch empties the one before
         new = {(int(BUY), start + k + 1.0): 1.0 for k in range(n)}
         old = {(int(BUY), start - n + k + 1.0): 0.0 for k in range(n if start else 0)}
         book.apply(rows_of(old | new))
     last = {(int(BUY), 6.0 * n): 2.0}
     out = book.replace(rows_of(last, SNAPSHOT))
-    assert len(out) == n
-    assert out["px"][:-1].min() == 5 * n + 1.0
+    assert len(out) == 100 + n
+    gone = {(int(row["ev"]) & (BUY | SELL), float(row["px"])) for row in out[:-1]}
+    assert gone == kept.keys() | {(int(BUY), 5 * n + k + 1.0) for k in range(n - 1)}
     assert book._levels.shape[1] < 20 * n
 
 
