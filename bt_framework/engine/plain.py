@@ -82,6 +82,7 @@ class PlainWakes:
         """Wake the strategy; nothing may be raised through the compiled loop."""
         try:
             market, account, out = self._views  # type: ignore[misc]
+            out.begin()
             self._wakes[reason](market, account, out)
         except BaseException as error:
             self.error = error

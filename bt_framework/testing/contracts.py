@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bt_framework.engine.plain import WAKES, PlainStrategy
 from bt_framework.engine.rules import RULE_STATE, RiskRule, Sizing, Slippage
 from bt_framework.engine.strategy import Strategy
 from bt_framework.records import INTENT, IntentKind, OrderType, Side, record
@@ -35,8 +36,10 @@ INSTRUMENTS = (
 _WAKES = 1_500
 
 
-def check_strategy(strategy: Strategy, seed: int = 1) -> np.ndarray[Any, Any]:
+def check_strategy(strategy: Strategy | PlainStrategy, seed: int = 1) -> np.ndarray[Any, Any]:
     """Wake a strategy on random markets, some of them one-sided, and look at what it does.
+
+    A strategy in plain Python keeps its state from one kind of wake-up to the next.
 
     Returns
     -------
@@ -48,6 +51,8 @@ def check_strategy(strategy: Strategy, seed: int = 1) -> np.ndarray[Any, Any]:
     AssertionError
         If it breaks the contract; the message says how.
     """
+    if isinstance(strategy, PlainStrategy):
+        return _check_plain_strategy(strategy, seed)
     kernels = strategy.kernels
     wanted = [k for k in (kernels.on_timer, kernels.on_book, kernels.on_order) if k]
     assert wanted, "a strategy must have a kernel"
@@ -64,7 +69,25 @@ def check_strategy(strategy: Strategy, seed: int = 1) -> np.ndarray[Any, Any]:
     work = strategy.work(instruments)
     assert work.dtype == np.float64, f"work() must be float64, was {work.dtype}"
     assert work.ndim == 2, f"work() must have two dimensions, had {work.ndim}"
-    return np.concatenate([_woken(strategy, instruments, load(k), seed) for k in wanted])
+    p = strategy.params(instruments)
+    fixed = p.tobytes()
+    intents = []
+    for reference in wanted:
+        arguments = (p, strategy.state(instruments), strategy.work(instruments))
+        intents.append(_woken(load(reference), arguments, instruments, seed))
+        assert p.tobytes() == fixed, f"{reference} must not write to p"
+    return np.concatenate(intents)
+
+
+def _check_plain_strategy(strategy: PlainStrategy, seed: int) -> np.ndarray[Any, Any]:
+    wanted = [getattr(strategy, name) for name in WAKES if hasattr(strategy, name)]
+    assert wanted, "a strategy must define on_timer, on_book or on_order"
+    assert (strategy.timer_ns > 0) == hasattr(strategy, "on_timer"), (
+        "timer_ns must be > 0 exactly if there is an on_timer"
+    )
+    instruments = INSTRUMENTS[: strategy.instruments or 2]
+    strategy.start(instruments)
+    return np.concatenate([_woken(wake, (), instruments, seed, plain=True) for wake in wanted])
 
 
 def check_risk_rule(rule: RiskRule, seed: int = 1) -> list[bool]:
@@ -181,26 +204,28 @@ def _check_record(value: Any, what: str) -> None:
 
 
 def _woken(
-    strategy: Strategy, instruments: Sequence[Instrument], kernel: Callable[..., Any], seed: int
+    wake: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    instruments: Sequence[Instrument],
+    seed: int,
+    *,
+    plain: bool = False,
 ) -> np.ndarray[Any, Any]:
-    """Wake a kernel on prices that stay together; positions and working orders change at random."""
+    """Wake a strategy on prices that stay together; positions and working orders change at random."""
     rng = np.random.default_rng(seed)
-    desk = Desk(instruments, end_s=_WAKES * 0.1)
-    p, s, w = strategy.params(instruments), strategy.state(instruments), strategy.work(instruments)
+    desk = Desk(instruments, end_s=_WAKES * 0.1, plain=plain)
     intents = [np.empty(0, INTENT)]
     common: float = 0.0
     own: np.ndarray[Any, Any] = np.zeros(len(instruments))
-    fixed = p.tobytes()
-    for wake in range(_WAKES):
+    for turn in range(_WAKES):
         common += rng.normal(0.0, 2e-4)
         own = 0.97 * own + rng.normal(0.0, 5e-4, len(own))
-        desk.at(wake * 0.1)
+        desk.at(turn * 0.1)
         _fill_desk(desk, rng, 1_000.0 * np.exp(common + own))
         desk.begin()
         before = desk.snapshot()
-        kernel(desk.market, desk.account, desk.out, p, s, w)
-        assert desk.snapshot() == before, f"{kernel} must not write to market or account"
-        assert p.tobytes() == fixed, f"{kernel} must not write to p"
+        wake(desk.market, desk.account, desk.out, *arguments)
+        assert desk.snapshot() == before, f"{wake} must not write to market or account"
         _check_intents(desk, len(instruments))
         intents.append(desk.intents.copy())
     return np.concatenate(intents)

@@ -22,6 +22,7 @@ from bt_framework.engine._state import (
 )
 from bt_framework.engine.stand_in import QUOTE, MarketStandIn
 from bt_framework.engine.view import AccountView, Intents
+from bt_framework.jit import PlainForms
 from bt_framework.records import INTENT, SIGNAL, OrderType, TimeInForce
 from bt_framework.results.run import Instrument
 from bt_framework.testing.feeds import START_TS
@@ -40,6 +41,8 @@ class Desk:
         When the run ends, seconds after its start.
     capital : float
         At the start, settlement currency.
+    plain : bool
+        Whether the three are plain Python, as strategies in plain Python are given them.
 
     Attributes
     ----------
@@ -57,7 +60,12 @@ class Desk:
     """
 
     def __init__(
-        self, instruments: Sequence[Instrument], end_s: float = 3_600.0, capital: float = 100_000.0
+        self,
+        instruments: Sequence[Instrument],
+        end_s: float = 3_600.0,
+        capital: float = 100_000.0,
+        *,
+        plain: bool = False,
     ) -> None:
         rows = [
             {
@@ -85,12 +93,18 @@ class Desk:
         self._signals = np.zeros(_SIGNAL_ROWS, SIGNAL)
         arrays = [self.clock, contracts_of(rows), self.ledger, self.open_orders, self.quotes]
         arrays += [self._intents, self._signals]
-        # Without the JIT, ``row.name`` needs record arrays.
-        self._views = [a if hasattr(MarketStandIn, "class_type") else a.view(np.recarray) for a in arrays]
+        # Outside of compiled code, ``row.name`` needs record arrays.
+        is_compiled = hasattr(MarketStandIn, "class_type") and not plain
+        self._views = [a if is_compiled else a.view(np.recarray) for a in arrays]
+        forms = PlainForms()
+        market, account, out = (
+            forms.class_of(c) if plain and hasattr(c, "class_type") else c
+            for c in (MarketStandIn, AccountView, Intents)
+        )
         clock, contracts, ledger, open_orders, quotes, intents, signals = self._views
-        self.market = MarketStandIn(clock, quotes)  # type: ignore[no-untyped-call]
-        self.account = AccountView(clock, contracts, ledger, open_orders)  # type: ignore[no-untyped-call]
-        self.out = Intents(clock, intents, signals)  # type: ignore[no-untyped-call]
+        self.market = market(clock, quotes)
+        self.account = account(clock, contracts, ledger, open_orders)
+        self.out = out(clock, intents, signals)
 
     def quote(
         self, asset: int, *, bid_px: float, ask_px: float, bid_qty: float = 1.0, ask_qty: float = 1.0

@@ -86,7 +86,7 @@ def test_plain_lines_are_the_run_then_progress_then_the_summary(capsys, make_run
         "fill ratio: 37.70%",
         "maker share: 97.26%",
         "turnover: 6.60 x capital",
-        "speed: 944,088 events, 18.9 M events/s in the loop, 0.75 s in all",
+        "speed: 944,088 events, 18.9 M events/s in the loop, 0.75 s in all, strategy compiled",
         "run: 20240809-120000-abc123",
         f"folder: {run.run_dir.absolute()}",
     ]
