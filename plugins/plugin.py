@@ -9,7 +9,7 @@ from bt_plugins.data import binance, bitstamp, bybit, databento, lobster, npz, q
 from bt_plugins.depth import models as depth_models
 from bt_plugins.exchange import models as exchange_models
 from bt_plugins.fees import schedules, tiers
-from bt_plugins.latency import constant
+from bt_plugins.latency import constant, feed_derived, historical, jitter
 from bt_plugins.queue import models
 from bt_plugins.risk import (
     cooldown,
@@ -61,8 +61,17 @@ def register_strategies(register: Register) -> None:
 @hookimpl
 def register_latency_models(register: Register) -> None:
     """Register latency models."""
-    for config_class in (constant.Colo, constant.SameRegion, constant.Retail, constant.Zero):
+    for config_class in (
+        constant.Constant,
+        constant.Colo,
+        constant.SameRegion,
+        constant.Retail,
+        constant.Zero,
+    ):
         register(config_class, constant.build)
+    register(feed_derived.FeedDerived, feed_derived.build)
+    register(historical.Historical, historical.build)
+    register(jitter.JitterLatency, jitter.build)
 
 
 @hookimpl

@@ -60,12 +60,12 @@ class Settings(BaseConfig):
     @property
     def start_ts(self) -> int | None:
         """`start` in ns UTC."""
-        return None if self.start is None else _parse_time_ns(self.start, "start")
+        return None if self.start is None else parse_time_ns(self.start, "start")
 
     @property
     def end_ts(self) -> int | None:
         """`end` in ns UTC."""
-        return None if self.end is None else _parse_time_ns(self.end, "end")
+        return None if self.end is None else parse_time_ns(self.end, "end")
 
 
 def default_store_dir() -> str:
@@ -75,7 +75,8 @@ def default_store_dir() -> str:
     return os.environ.get("BT_STORE_DIR") or str(user_data_path("bt", appauthor=False) / "store")
 
 
-def _parse_time_ns(text: str, name: str) -> int:
+def parse_time_ns(text: str, name: str) -> int:
+    """ns UTC of an ISO-8601 time; `name` is the key, for the message."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

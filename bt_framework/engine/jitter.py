@@ -29,6 +29,7 @@ _KNOTS_PER_Z = 256
 _LONGEST_NS = 2**40
 """The longest delay, 18 minutes: what a table can hold back must fit into memory."""
 _LONGEST_STEP_NS = 2_000_000_000
+_MOST_STEPS = 1 << 20
 
 
 class Distribution(StrEnum):
@@ -70,31 +71,28 @@ class Jitter:
         """The longest delay."""
         return int(_delays(self.distribution, self.scale_ns, self.shape)[-1])
 
-    def check(self, where: str) -> None:
-        """Refuse parameters that cannot be drawn from; `where` is the key that the message begins with.
+    def check(self, keys: Mapping[str, str]) -> None:
+        """Refuse what cannot be drawn from; `keys` gives the configuration key of each attribute, for the message.
 
         Raises
         ------
         ConfigError
         """
-        limits = {"lognormal": (0.0, 3.0), "gamma": (0.05, 1e4)}[self.distribution]
-        if not limits[0] <= self.shape <= limits[1]:
+        low, high = {"lognormal": (0.0, 3.0), "gamma": (0.05, 1e4)}[self.distribution]
+        ranges = {
+            "scale_ns": (0, _LONGEST_NS),
+            "shape": (low, high),
+            "step_ns": (1, _LONGEST_STEP_NS),
+            "correlation_ns": (0, 2**60),
+        }
+        for name, (least, most) in ranges.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ConfigError(f"{keys[name]} must be from {least:g} to {most:g}, was {value}.")
+        if self.longest_ns > min(_LONGEST_NS, self.step_ns * _MOST_STEPS):
             raise ConfigError(
-                f"{where}shape must be from {limits[0]:g} to {limits[1]:g} for {self.distribution}, was {self.shape}."
-            )
-        if not 0 < self.step_ns <= _LONGEST_STEP_NS:
-            raise ConfigError(f"{where}step_ns must be from 1 ns to 2 s, was {self.step_ns}.")
-        if self.scale_ns < 0 or self.correlation_ns < 0:
-            raise ConfigError(f"{where}scale_ns and correlation_ns must be >= 0.")
-        if self.longest_ns >= _LONGEST_NS:
-            raise ConfigError(
-                f"{where}scale_ns and shape must keep delays below 18 minutes, the longest was "
-                f"{self.longest_ns / 1e9:.0f} s."
-            )
-        if self.longest_ns // self.step_ns > 2**22:
-            raise ConfigError(
-                f"{where}step_ns must not be less than a four-millionth of the longest delay, "
-                f"{self.longest_ns} ns, was {self.step_ns}."
+                f"{keys['scale_ns']} and {keys['shape']} must keep delays below 18 minutes and below {_MOST_STEPS:,} "
+                f"steps of {keys['step_ns']}, the longest was {self.longest_ns} ns."
             )
 
     def delays(self, key: tuple[int, int], first: int, last: int) -> Ints:
