@@ -21,11 +21,54 @@ from bt_plugins.data.bybit._files import text_blocks
 _ROWS_PER_CHUNK = 1 << 14
 _MAX_STALE_PHASES = 1_000
 _FIRST_MS, _LAST_MS = 10**12, 9 * 10**12
-_FLAGS = {"b": EventFlag.BUY, "a": EventFlag.SELL}
 
 
 class MalformedMessage(Exception):
     """A line is no message of the stream; the text says why."""
+
+
+def split_message(line: bytes) -> tuple[Mapping[str, Any], np.ndarray]:
+    """A message, and its levels as rows with side, price and quantity.
+
+    Raises
+    ------
+    MalformedMessage, orjson.JSONDecodeError, KeyError, TypeError, ValueError, IndexError
+        If it is none.
+    """
+    from bt_plugins.data.bybit._kernels import parse_levels
+
+    bids_at, asks_at = _list_at(line, b'"b":['), _list_at(line, b'"a":[')
+    if bids_at is not None and asks_at is not None and bids_at[1] < asks_at[0]:
+        text = np.frombuffer(line, np.uint8)
+        n_bids, n_asks = (line.count(b'"', *at) // 4 for at in (bids_at, asks_at))
+        rows = _empty_rows(n_bids, n_asks)
+        if parse_levels(text, *bids_at, rows[:n_bids]) and parse_levels(text, *asks_at, rows[n_bids:]):
+            rest = b"[]".join((line[: bids_at[0]], line[bids_at[1] : asks_at[0]], line[asks_at[1] :]))
+            return orjson.loads(rest), rows
+    message = orjson.loads(line)
+    bids, asks = message["data"]["b"], message["data"]["a"]
+    rows = _empty_rows(len(bids), len(asks))
+    values = np.array([float(text) for text in chain.from_iterable(chain(bids, asks))]).reshape(len(rows), 2)
+    if not (np.isfinite(values).all() and (values[:, 0] > 0.0).all() and (values[:, 1] >= 0.0).all()):
+        raise MalformedMessage("prices must be > 0 and quantities >= 0")
+    rows["px"], rows["qty"] = values[:, 0], values[:, 1]
+    return message, rows
+
+
+def _list_at(line: bytes, key: bytes) -> tuple[int, int] | None:
+    """Where the list of levels under `key` begins and ends, written without spaces; None if it is not there."""
+    start = line.find(key) + len(key) - 1
+    if start < len(key) - 1:
+        return None
+    end = start if line.startswith(b"[]", start) else line.find(b"]]", start)
+    return (start, end + 2) if end >= 0 else None
+
+
+def _empty_rows(n_bids: int, n_asks: int) -> np.ndarray:
+    rows = np.zeros(n_bids + n_asks, EVENT)
+    rows["ev"][:n_bids] = EventFlag.BUY
+    rows["ev"][n_bids:] = EventFlag.SELL
+    return rows
 
 
 class BookReader:
@@ -73,8 +116,8 @@ class BookReader:
 
     def _line(self, line: bytes) -> Iterator[np.ndarray]:
         try:
-            message = orjson.loads(line)
-            kind, u, rows = self._parsed(message)
+            message, rows = split_message(line)
+            kind, u = self._complete(message, rows)
         except orjson.JSONDecodeError as error:
             self._malformed(f"it is no valid JSON ({error})")
         except MalformedMessage as error:
@@ -84,13 +127,15 @@ class BookReader:
         except (TypeError, ValueError, IndexError) as error:
             self._malformed(f"its message is broken ({error})")
         else:
+            # What is gone first: the engine takes row by row, and a new bid may lie where an ask has been.
+            rows = rows[np.argsort(rows["qty"] > 0.0, kind="stable")]
             if kind == "snapshot":
                 yield from self._snapshot(u, rows)
             else:
                 yield from self._delta(u, rows)
 
-    def _parsed(self, message: Mapping[str, Any]) -> tuple[str, int, np.ndarray]:
-        """Type, update number and rows of a message."""
+    def _complete(self, message: Mapping[str, Any], rows: np.ndarray) -> tuple[str, int]:
+        """Type and update number of a message; its times and kind go into `rows`."""
         kind, data = message["type"], message["data"]
         if kind not in ("snapshot", "delta"):
             raise MalformedMessage(f"type must be snapshot or delta, was {kind!r}")
@@ -101,22 +146,12 @@ class BookReader:
         for name, time_ms in (("ts", sent_ms), ("cts", matched_ms)):
             if not _FIRST_MS <= time_ms < _LAST_MS:
                 raise MalformedMessage(f"{name} must be milliseconds since 1970, was {time_ms}")
-        n_bids, n_asks = len(data["b"]), len(data["a"])
-        if kind == "snapshot" and not n_bids + n_asks:
+        if kind == "snapshot" and not len(rows):
             raise MalformedMessage("its snapshot has no level")
-        rows = np.zeros(n_bids + n_asks, EVENT)
-        values = np.array([float(text) for text in chain.from_iterable(chain(data["b"], data["a"]))])
-        values = values.reshape(len(rows), 2)
-        if not (np.isfinite(values).all() and (values[:, 0] > 0.0).all() and (values[:, 1] >= 0.0).all()):
-            raise MalformedMessage("prices must be > 0 and quantities >= 0")
-        event_kind = EventKind.DEPTH_SNAPSHOT if kind == "snapshot" else EventKind.DEPTH
-        rows["ev"][:n_bids] = event_kind | EventFlag.BUY
-        rows["ev"][n_bids:] = event_kind | EventFlag.SELL
-        rows["px"], rows["qty"] = values[:, 0], values[:, 1]
+        rows["ev"] |= np.uint64(EventKind.DEPTH_SNAPSHOT if kind == "snapshot" else EventKind.DEPTH)
         rows["exch_ts"] = matched_ms * 1_000_000
         rows["local_ts"] = sent_ms * 1_000_000 + self._feed_latency_ns
-        # What is gone first: the engine takes row by row, and a new bid may lie where an ask has been.
-        return kind, u, rows[np.argsort(rows["qty"] > 0.0, kind="stable")]
+        return kind, u
 
     def _snapshot(self, u: int, rows: np.ndarray) -> Iterator[np.ndarray]:
         """A snapshot replaces the book, and ends what was stale."""
@@ -154,7 +189,8 @@ class BookReader:
 
     def _flush(self) -> Iterator[np.ndarray]:
         if self._pending:
-            rows = np.concatenate(self._pending)
+            # As bytes: numpy would compare the fields of every two arrays.
+            rows = np.concatenate([rows.view(np.uint8) for rows in self._pending]).view(EVENT)
             self._pending.clear()
             self._n_pending = 0
             self._book.apply(rows)

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from bt_framework.data import csv_blocks
 from bt_framework.data.source import FeedReport
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.records import EVENT, EventFlag, EventKind
-from bt_plugins.data.bybit import Bybit, _book, _files, build
+from bt_plugins.data.bybit import Bybit, _book, _files, _kernels, build
+from bt_plugins.data.bybit._book import split_message
 
 T_MS = 1_733_011_200_000
 BUY, SELL = EventFlag.BUY, EventFlag.SELL
@@ -167,6 +170,56 @@ def test_spot_trades_take_their_symbol_from_the_name_and_merge_with_the_book(tmp
         read(write(tmp_path / "spot.csv", SPOT, f"1,{T_MS},9,1,sell,0"))
 
 
+PRICES = st.one_of(
+    st.decimals("0.00000001", 10**6, places=8).map(lambda number: f"{number:f}"),
+    st.from_regex(r"[1-9][0-9]{0,20}(\.[0-9]{1,12})?", fullmatch=True),
+)
+QUANTITIES = st.one_of(st.just("0"), PRICES)
+
+
+@given(
+    st.lists(st.tuples(PRICES, QUANTITIES), max_size=6),
+    st.lists(st.tuples(PRICES, QUANTITIES), max_size=6),
+)
+@example([("9007199254740993", "0.30000000000000004")], [])
+def test_messages_are_read_the_same_with_and_without_spaces(bids: Levels, asks: Levels) -> None:
+    spaced = message("delta", 6, 8, bids, asks).encode()
+    compact = json.dumps(json.loads(spaced), separators=(",", ":")).encode()
+    results = [split_message(line) for line in (spaced, compact)]
+    for found, rows in results:
+        assert found["data"]["u"] == 8
+        assert found["cts"] == T_MS + 3
+        assert rows["px"].tolist() == [float(px) for px, _ in [*bids, *asks]]
+        assert rows["qty"].tolist() == [float(qty) for _, qty in [*bids, *asks]]
+        assert rows["ev"].tolist() == [BUY] * len(bids) + [SELL] * len(asks)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '[["1","2"]]',
+        '[["1","2"],["3.5","0"]]',
+        '[["1","2"],]',
+        '[["1","2"]',
+        '[["1"]]',
+        '[["1","2","3"]]',
+    ]
+    + ['[["1","x"]]', '[["0","2"]]', '[["1.2.3","2"]]', '[["-1","2"]]', '[["","2"]]', '[["1","2"],["3","4"]'],
+)
+@pytest.mark.parametrize("n_levels", [0, 1, 2])
+def test_the_kernel_agrees_with_its_plain_form(text: str, n_levels: int) -> None:
+    line = np.frombuffer(f"{text}}}".encode(), np.uint8)
+    results = []
+    for function in (_kernels.parse_levels, _kernels.parse_levels.py_func):
+        rows = np.zeros(n_levels, EVENT)
+        understood = bool(function(line, 0, len(text), rows))
+        results.append((understood, rows.tolist()))
+    assert results[0] == results[1]
+    valid = {"[]": 0, '[["1","2"]]': 1, '[["1","2"],["3.5","0"]]': 2}
+    assert results[0][0] == (valid.get(text) == n_levels)
+
+
 def test_zipped_and_plain_books_are_the_same_and_so_are_blocks_of_any_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +273,11 @@ def test_blocks_of_trades_of_any_size_are_the_same(tmp_path: Path, monkeypatch: 
         (message("snapshot", 6, 8), "its snapshot has no level"),
     ],
 )
-def test_a_malformed_message_is_named_with_its_line(tmp_path: Path, line: str, why: str) -> None:
+@pytest.mark.parametrize("spaces", [True, False])
+def test_a_malformed_message_is_named_with_its_line(
+    tmp_path: Path, line: str, why: str, spaces: bool
+) -> None:
+    line = line if spaces else line.replace(": ", ":").replace(", ", ",")
     path = write(tmp_path / "a.data", FIRST, "", line, message("delta", 7, 8, [("9", "2")]))
     with pytest.raises(DataError) as error:
         read(path)
