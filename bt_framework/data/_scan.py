@@ -283,14 +283,14 @@ def follow_order(s: Any, row: Any, ev: Any, book: Any, orders: Any) -> None:
     if ev & EXCH:
         exch_place = act_on_orders(s, row, ev, exch_orders)
         if exch_place >= 0:
-            s.live_exch += (kind == ADD) - (kind == CANCEL)
+            s.live_exch += int(kind == ADD) - int(kind == CANCEL)
             if kind == CANCEL:
                 drop_order(exch_orders, exch_place)
     if ev & LOCAL:
         local_place = act_on_orders(s, row, ev, local_orders)
         if local_place >= 0:
             act_on_book(s, row, kind, local_orders[local_place], book)
-            s.live_local += (kind == ADD) - (kind == CANCEL)
+            s.live_local += int(kind == ADD) - int(kind == CANCEL)
             if kind == CANCEL:
                 drop_order(local_orders, local_place)
     if exch_place < 0 or local_place < 0:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -335,10 +332,7 @@ def test_a_market_that_gets_quiet_has_no_gaps():
     removed["exch_ts"] = removed["local_ts"] = quiet["exch_ts"][0]
     events = np.concatenate([busy, removed, quiet])
     found = {f.check: f for f in examine(events)}
-    assert found["gaps"].count <= 4  # until the mean pause has followed
-    last = len(events) - 1
-    late = events["local_ts"][last] - events["local_ts"][last - 40]
-    assert late > 100 * NS_PER_S
+    assert found["gaps"].count == 2  # of 40 pauses of 20 s; then the mean pause has followed
 
 
 @pytest.mark.parametrize(
@@ -573,25 +567,3 @@ def test_the_book_is_that_of_plain_dictionaries(rows):
         found = [None if t == _book.NONE else int(t) - 1 for t in best[: _book.COUNT].ravel()]
         assert tuple(found) == expected
     assert groups.sum() == (tags != _book.NONE).sum() == best[_book.COUNT].sum()
-
-
-@pytest.mark.parametrize("mode", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
-def test_the_doctor_says_the_same_without_the_jit_and_with_bounds_checks(mode, tmp_path):
-    script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from test_doctor import *;"
-        "events = off_tick(3)[:6_000]; clock_behind(events); rows_without_flags(events);"
-        "events['px'][1_000:1_100] = 990.0;"
-        "print(examine(events, UNKNOWN))"
-    )
-    outs = [
-        subprocess.run(
-            [sys.executable, "-c", script, os.path.dirname(__file__)],
-            env={**os.environ, "BT_CACHE_DIR": str(tmp_path), mode: on},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for on in ("0", "1")
-    ]
-    assert "crossed book" in outs[0]
-    assert outs[0] == outs[1]

@@ -210,18 +210,20 @@ def told(events: np.ndarray) -> list[tuple[int, str, float, float]]:
     return list(zip((events["exch_ts"] - START_TS).tolist(), sides, events["px"], events["qty"], strict=True))
 
 
+CROSSING = [
+    level(0, BUY, 100.0, 1),
+    level(0, BUY, 99.0, 2),
+    level(0, SELL, 101.0, 3),
+    level(0, SELL, 103.0, 4),
+    level(10, BUY, 102.0, 5),  # crosses 101
+    level(20, SELL, 101.0, 6),  # still away
+    level(30, SELL, 101.0, 0),  # crosses no longer
+    level(40, BUY, 101.0, 7),
+]
+
+
 def test_levels_that_cross_are_away_on_both_sides_until_they_cross_no_longer(tmp_path):
-    rows = [
-        level(0, BUY, 100.0, 1),
-        level(0, BUY, 99.0, 2),
-        level(0, SELL, 101.0, 3),
-        level(0, SELL, 103.0, 4),
-        level(10, BUY, 102.0, 5),  # crosses 101
-        level(20, SELL, 101.0, 6),  # still away
-        level(30, SELL, 101.0, 0),  # crosses no longer
-        level(40, BUY, 101.0, 7),
-    ]
-    after, changes, counts = repaired(np.array(rows, EVENT), tmp_path, tick_size=1.0, lot_size=1.0)
+    after, changes, counts = repaired(np.array(CROSSING, EVENT), tmp_path, tick_size=1.0, lot_size=1.0)
     assert told(after) == [
         (0, "bid", 100.0, 1),
         (0, "bid", 99.0, 2),

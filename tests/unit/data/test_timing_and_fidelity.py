@@ -137,3 +137,24 @@ def test_a_run_has_the_grade_of_its_worst_instrument_and_what_they_are_together(
     run = judge_run({"A": ("l2", [WARN]), "B": ("l1", [])}, [("A/B", drift)])
     assert run.grade == "C"
     assert run.reasons[1:] == ("B: A: sequence gaps: 3 are missing", "B: A/B: clock drift: 20 ppm")
+
+
+def test_every_check_and_every_rule_of_repair_is_documented():
+    import re
+    from pathlib import Path
+
+    from bt_framework.data import _repair, _verdict, doctor, fidelity, timing
+
+    page = (Path(__file__).parents[3] / "docs" / "doctor.md").read_text(encoding="utf-8")
+    sources = "".join(
+        Path(module.__file__).read_text(encoding="utf-8") for module in (_verdict, doctor, timing)
+    )
+    checks = set(re.findall(r'(?:_found|Finding)\(\s*"([^"]+)"', sources))
+    checks |= set(re.findall(r'^        \((?:[A-Z_]+, )?"([a-z -]+)", ', sources, re.M))
+    assert {"gaps", "crossed book", "zero sizes", "clock drift", "zero events", "truncated day"} <= checks
+    checks -= {"exchange", "local", "tick", "lot"}  # parts of names that are put together
+    assert [check for check in checks if f"`{check}`" not in page] == []
+    repair = page.partition("## Repair")[2]
+    assert [c for c in _repair.CHECKS if f"`{c}`" not in repair] == []
+    graded = page.partition("## Fidelity")[2].partition("## Repair")[0]
+    assert [c for c in (*fidelity.CHECKS, *fidelity.HEAVY_FRAC) if f"`{c}`" not in graded] == []
