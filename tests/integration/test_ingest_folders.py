@@ -129,6 +129,29 @@ def shifted(seconds: int) -> np.ndarray:
     return rows
 
 
+def stream(first_ms: int) -> str:
+    """Ten depth diffs of BTCUSDT as collected from Binance."""
+    lines = []
+    for i in range(10):
+        ms, u = first_ms + i, first_ms + i
+        levels = f'"b":[["100.{i}","1.5"]],"a":[["102.{i}","1.25"]]'
+        data = f'{{"e":"depthUpdate","E":{ms},"T":{ms},"s":"BTCUSDT","U":{u},"u":{u},"pu":{u - 1},{levels}}}'
+        lines.append(f'{ms}000000 {{"stream":"btcusdt@depth@0ms","data":{data}}}\n')
+    return "".join(lines)
+
+
+def test_a_file_that_cannot_be_opened_leaves_the_others_joined(capsys, tmp_path):
+    streams = tmp_path / "data" / "streams"
+    streams.mkdir(parents=True)
+    (streams / "1").write_text(stream(1_723_161_255_000))
+    (streams / "2").write_text(stream(1_723_161_255_010))
+    (streams / "3").write_text('1723161255030000000 {"stream":"","data":{"e":"listStatus"}}\n')
+    code, out, _ = run(capsys, str(streams))
+    assert (code, stored(out)) == (2, {"BTCUSDT": "now"})
+    assert out.splitlines()[1].split()[:2] == ["BTCUSDT", "40"]
+    assert f"failed (1):\n  binance: {streams / '3'} holds no message that names a symbol" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
