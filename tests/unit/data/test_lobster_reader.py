@@ -6,6 +6,7 @@ import gzip
 import os
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from datetime import datetime
 from pathlib import Path
@@ -390,6 +391,22 @@ def test_blocks_buffers_and_room_do_not_change_the_events(
         small, small_report = read(path, book=book, chunk_bytes=chunk_bytes)
     assert small.tobytes() == events.tobytes()
     assert small_report == report
+
+
+@pytest.mark.parametrize("book", ["l2", "l3"])
+def test_ten_times_the_input_has_the_same_peak_of_memory(tmp_path: Path, book: str) -> None:
+    def peak_bytes(n: int) -> int:
+        path = write(tmp_path, FIRST + "\n" + lines("34201,5,0,5,990000,1") * n, lines(ROW) * (n + 1))
+        (feed,) = build(Lobster(files=[str(path)], book=book, chunk_bytes=1 << 14)).feeds()
+        tracemalloc.start()
+        n_events = sum(len(chunk) for chunk in feed.chunks(FeedReport(), lambda *_: None))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert n_events == n + 4
+        return peak
+
+    read_texts(tmp_path, lines(FIRST), lines(ROW), book=book)  # so that nothing compiles while it is traced
+    assert peak_bytes(50_000) < 1.1 * peak_bytes(5_000)
 
 
 READ = """
