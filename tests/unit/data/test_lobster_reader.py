@@ -332,6 +332,31 @@ def test_orders_of_a_level_that_comes_back_are_cut_or_added_at_its_end(tmp_path:
     assert report.notes["synthetic_later"] == 1
 
 
+def test_orders_whose_numbers_meet_in_the_table_are_told_apart(tmp_path: Path) -> None:
+    ids = [1 + i * 4 * _reader._FIRST_CAPACITY for i in range(1, 5)]
+    row = "1000000,10,990000,{},1010000,10,980000,10"
+    messages = [f"34200,1,{order_id},10,990000,1" for order_id in ids]
+    messages += [
+        f"34201,3,{ids[0]},10,990000,1",
+        f"34202,2,{ids[2]},4,990000,1",
+        f"34203,3,{ids[1]},10,990000,1",
+    ]
+    messages += [f"34204,3,{ids[3]},10,990000,1", f"34205,3,{ids[2]},6,990000,1"]
+    book = [row.format(qty) for qty in (10, 20, 30, 40, 30, 26, 16, 6)] + [
+        "1000000,10,980000,10,1010000,10,970000,1"
+    ]
+    events, report = read_texts(tmp_path, lines(*messages), lines(*book), book="l3")
+    assert [e[:2] for e in by_id(events) if e[1] < 1 << 62] == [
+        *[(ADD | BUY, order_id) for order_id in ids],
+        (CANCEL | BUY, ids[0]),
+        (MODIFY | BUY, ids[2]),
+        (CANCEL | BUY, ids[1]),
+        (CANCEL | BUY, ids[3]),
+        (CANCEL | BUY, ids[2]),
+    ]
+    assert report.dropped == {}
+
+
 # Any files
 
 
@@ -607,7 +632,7 @@ def test_the_name_of_a_file_and_the_options_are_part_of_its_identity(tmp_path: P
 
 
 def test_a_small_file_is_ingested(tmp_path: Path) -> None:
-    made = market(3, 5, 300)
+    made = market(3, 5, 300, halts=True)
     path = write(tmp_path, *made.texts(), levels=5)
     for book in ("l2", "l3"):
         (feed,) = build(Lobster(files=[str(path)], book=book)).feeds()
