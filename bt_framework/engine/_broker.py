@@ -17,7 +17,7 @@ from bt_framework.engine._native import ORDER_VIEW, as_pointer
 from bt_framework.engine._state import MAX_OPEN_ORDERS, MAX_SWEPT_LEVELS
 from bt_framework.engine._sweep import first_swept, follow_exchange, level_place, whole_lots
 from bt_framework.jit import kernel
-from bt_framework.records import IntentKind, OrderEvent, OrderType, RefusalReason
+from bt_framework.records import IntentKind, OrderEvent, RefusalReason, TimeInForce
 
 
 class Fault(IntEnum):
@@ -31,7 +31,7 @@ class Fault(IntEnum):
 
 
 _NEW, _CANCEL, _MODIFY = int(IntentKind.NEW), int(IntentKind.CANCEL), int(IntentKind.MODIFY)
-_MARKET = int(OrderType.MARKET)
+_GTC = int(TimeInForce.GTC)
 _ORDER_LOST, _FILL_WITHOUT_PRICE = int(Fault.ORDER_LOST), int(Fault.FILL_WITHOUT_PRICE)
 _SWEEP_NOT_EXPLAINED = int(Fault.SWEEP_NOT_EXPLAINED)
 _PART_OF_A_LOT, _TOO_MANY_FILLS = int(Fault.PART_OF_A_LOT), int(Fault.TOO_MANY_FILLS)
@@ -261,19 +261,26 @@ def log_sweep(a, order, seen, filled_qty):
     last_qty = whole_lots(contract, seen.exec_qty + (contract.slack_qty if seen.status == _S_FILLED else 0.0))
     if not last_qty > 0:
         return _PART_OF_A_LOT
+    rest_qty = filled_qty
     if filled_qty - last_qty > 0.5 * lot_size:
         if a.clock[0].fills + MAX_OPEN_ORDERS + MAX_SWEPT_LEVELS > a.fills.size:
             return _TOO_MANY_FILLS
         follow_exchange(a, order.asset, exch_ts)
         ticks = first_swept(a, order, last_ticks, filled_qty - last_qty)
+        if ticks == 0 and order.side < 0 and order.time_in_force == _GTC:
+            # What a seller's limit leaves is filled there apart from the level; a buyer's is one with it.
+            at_limit_qty = a.exch_qty[level_place(a, order.asset, True, last_ticks)]
+            ticks = first_swept(a, order, last_ticks, filled_qty - last_qty - at_limit_qty)
         if ticks == 0:
             return _SWEEP_NOT_EXPLAINED
         while ticks != last_ticks:
             qty = a.exch_qty[level_place(a, order.asset, order.side < 0, ticks)]
             if qty > 0:
-                log_fill(a, order, ticks * contract.tick_size, round(qty / lot_size) * lot_size, 0, exch_ts)
+                qty = round(qty / lot_size) * lot_size
+                log_fill(a, order, ticks * contract.tick_size, qty, 0, exch_ts)
+                rest_qty -= qty
             ticks += order.side
-    log_fill(a, order, last_ticks * contract.tick_size, last_qty, 0, exch_ts)
+    log_fill(a, order, last_ticks * contract.tick_size, round(rest_qty / lot_size) * lot_size, 0, exch_ts)
     return 0
 
 

@@ -37,7 +37,7 @@ from bt_framework.engine.session import AccountTerms, Clocking, Market, Records,
 from bt_framework.engine.strategy import Kernels, numbers_record
 from bt_framework.errors import EngineError
 from bt_framework.records import EVENT, EventFlag, EventKind, OrderEvent, Side, TimeInForce
-from bt_framework.results.run import TABLES, Instrument
+from bt_framework.results.run import Instrument
 from bt_framework.testing import _script
 from bt_framework.testing.feeds import START_TS
 from bt_framework.units import NS_PER_MS
@@ -164,7 +164,10 @@ def describe(fill: Fill) -> str:
 def _scenario(row: dict[str, Any]) -> Scenario:
     cases = []
     for expected in row.pop("expected"):
-        fills = tuple(Fill(*fill[:4], fill[4] == "maker") for fill in expected["fills"])
+        fills = tuple(
+            Fill(order, exch_ms, px, qty, kind == "maker")
+            for order, exch_ms, px, qty, kind in expected["fills"]
+        )
         for queue in expected["queues"]:
             for exchange in expected["exchanges"]:
                 ends = tuple(expected["ends"])
@@ -204,7 +207,11 @@ class BtSimulator:
         rows = sorted(tables["fills"], key=lambda row: int(row["exch_ts"]))
         fills = [
             Fill(
-                int(r["order_id"]), (int(r["exch_ts"]) - START_TS) / NS_PER_MS, r["px"], r["qty"], bool(r["maker"])
+                int(r["order_id"]),
+                (int(r["exch_ts"]) - START_TS) / NS_PER_MS,
+                r["px"],
+                r["qty"],
+                bool(r["maker"]),
             )
             for r in rows
         ]
@@ -316,11 +323,11 @@ def script_session(
 
 def run_tables(session: Session) -> dict[str, np.ndarray]:
     """Run to the end; returns the tables of the run."""
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in TABLES}
+    parts: dict[str, list[np.ndarray]] = {}
     try:
         for tables in session.slices(10_000):
-            for name in TABLES:
-                parts[name].append(tables[name].copy())
+            for name, rows in tables.items():
+                parts.setdefault(name, []).append(rows.copy())
     finally:
         session.close()
     return {name: np.concatenate(rows) for name, rows in parts.items()}
