@@ -34,7 +34,7 @@ _ZONE = "America/New_York"
 _BLOCK_BYTES = 1 << 20
 _BLOCKS_AHEAD = 4
 _ROWS_PER_CHUNK = 1 << 14
-_FIRST_CAPACITY = 1 << 10
+_FIRST_CAPACITY = 1 << 10  # of levels a side, and of orders; a power of two
 _NS_PER_S = 1_000_000_000
 
 _REASONS = {
@@ -62,11 +62,9 @@ class Reader:
 
     def __init__(self, config: Lobster, symbol: str, report: FeedReport) -> None:
         self._config = config
-        self._symbol = symbol
         self._report = report
         self._buffer = np.zeros(_ROWS_PER_CHUNK, EVENT)
         self._drops = np.zeros((len(Drop), 2), np.int64)
-        self._dropped_before = np.zeros(len(Drop), np.int64)
         self._levels = np.zeros((2, _FIRST_CAPACITY), LEVEL)
         self._held = np.zeros(2, np.int64)
         self._orders, self._slots = new_orders(_FIRST_CAPACITY)
