@@ -109,7 +109,7 @@ def csv_blocks(
     """
     with closing(prefetched(text_blocks or decompressed_blocks(path, _BYTES_PER_BLOCK))) as blocks:
         parser: _Parser | None = None
-        for text, file_bytes in whole_lines(blocks):
+        for text, file_bytes in whole_lines(path, blocks):
             if parser is None:
                 header, _, text = text.partition(b"\n")
                 names = header.decode(errors="replace").removeprefix("\ufeff").strip().split(",")

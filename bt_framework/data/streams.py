@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -142,8 +143,25 @@ def _truncated(path: Path, kind: str, done_bytes: int) -> str:
     return f"{path} is truncated: its {kind} data end early, after {done_bytes:,} bytes. Fetch it again."
 
 
-def whole_lines(blocks: Iterator[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
-    """`blocks` cut at line ends instead: each item ends in a newline, the last one is given one if it has none."""
+def first_lines(path: Path, count: int, blocks: Generator[tuple[bytes, int], None, None]) -> list[bytes]:
+    """The first `count` lines of a file, fewer if it has not as many; `blocks` is closed."""
+    lines: list[bytes] = []
+    with closing(blocks):
+        for text, _ in whole_lines(path, blocks):
+            lines += text.splitlines()[:count]
+            if len(lines) >= count:
+                break
+    return lines[:count]
+
+
+def whole_lines(path: Path, blocks: Iterator[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    """`blocks` of `path` cut at line ends instead: each item ends in a newline, the last is given one if need be.
+
+    Raises
+    ------
+    DataError
+        If a line is longer than `LONGEST_LINE_BYTES`.
+    """
     rest = b""
     file_bytes = 0
     for block, file_bytes in blocks:
@@ -155,8 +173,8 @@ def whole_lines(blocks: Iterator[tuple[bytes, int]]) -> Iterator[tuple[bytes, in
             rest += block
         if len(rest) > LONGEST_LINE_BYTES:
             raise DataError(
-                f"a line must be at most {LONGEST_LINE_BYTES:,} bytes, was longer after {file_bytes:,} bytes of"
-                " the file. Check that it is a text file."
+                f"{path}: a line must be at most {LONGEST_LINE_BYTES:,} bytes, was longer, in the first"
+                f" {file_bytes:,} bytes of the file. Check that it is a text file."
             )
     if rest:
         yield rest + b"\n", file_bytes

@@ -14,7 +14,7 @@ import numpy as np
 from bt_framework.data.csv_blocks import DECIMAL, WHOLE, Block, Column, csv_blocks
 from bt_framework.data.files import check_symbols_of, files_by_symbol, input_paths
 from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
-from bt_framework.data.streams import decompressed_blocks, whole_lines
+from bt_framework.data.streams import decompressed_blocks, first_lines
 from bt_framework.errors import DataError
 from bt_framework.records import EVENT
 from bt_plugins.data.bitstamp import Bitstamp
@@ -59,12 +59,7 @@ def peek(path: Path, symbol: str) -> OrderFile:
     DataError
         If the file cannot be read, is of another format or holds no row.
     """
-    lines: list[str] = []
-    with closing(decompressed_blocks(path)) as blocks:
-        for text, _ in whole_lines(blocks):
-            lines += text.decode(errors="replace").splitlines()[:2]
-            if len(lines) >= 2:
-                break
+    lines = [line.decode(errors="replace") for line in first_lines(path, 2, decompressed_blocks(path))]
     if not has_columns(lines[0].split(",")):
         raise DataError(
             f"{path} is no file of Bitstamp orders: its first line must begin with {','.join(_COLUMNS)}, was"

@@ -99,7 +99,7 @@ class BookReader:
         """
         number = file_bytes = 0
         with closing(prefetched(text_blocks(path))) as blocks:
-            for text, file_bytes in whole_lines(blocks):
+            for text, file_bytes in whole_lines(path, blocks):
                 for line in text.splitlines():
                     number += 1
                     if line.strip():

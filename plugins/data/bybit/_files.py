@@ -6,7 +6,6 @@ import re
 import zipfile
 import zlib
 from collections.abc import Generator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from bt_framework.data.csv_blocks import DECIMAL, SECONDS, WHOLE, Column
-from bt_framework.data.streams import decompressed_blocks, whole_lines
+from bt_framework.data.streams import decompressed_blocks, first_lines
 from bt_framework.errors import DataError
 
 _BLOCK_BYTES = 1 << 18
@@ -134,12 +133,7 @@ def peek(path: Path) -> Peek:
     DataError
         If the file cannot be read, or is no archive of Bybit.
     """
-    lines: list[bytes] = []
-    with closing(text_blocks(path)) as blocks:
-        for text, _ in whole_lines(blocks):
-            lines += text.splitlines()[:2]
-            if len(lines) >= 2:
-                break
+    lines = first_lines(path, 2, text_blocks(path))
     content = content_of(lines[0] if lines else b"")
     if content is None:
         raise DataError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from bt_framework.data.files import check_symbols_of, files_by_symbol, input_paths
 from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
-from bt_framework.data.streams import decompressed_blocks, whole_lines
+from bt_framework.data.streams import decompressed_blocks, first_lines
 from bt_framework.errors import DataError
 from bt_plugins.data.tardis import Tardis
 from bt_plugins.data.tardis._formats import Content, Format, format_of, pays_in_base
@@ -40,12 +39,7 @@ def peek(path: Path) -> Peek:
     DataError
         If the file cannot be read, is of another format or holds no row.
     """
-    with closing(decompressed_blocks(path)) as blocks:
-        lines: list[str] = []
-        for text, _ in whole_lines(blocks):
-            lines += text.decode(errors="replace").splitlines()[:2]
-            if len(lines) >= 2:
-                break
+    lines = [line.decode(errors="replace") for line in first_lines(path, 2, decompressed_blocks(path))]
     found = format_of(lines[0].split(","))
     if found is None:
         raise DataError(

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bt_framework.data import streams
-from bt_framework.data.streams import decompressed_blocks, prefetched, whole_lines
+from bt_framework.data.streams import decompressed_blocks, first_lines, prefetched, whole_lines
 from bt_framework.errors import DataError
 
 
@@ -97,12 +97,23 @@ def test_a_file_that_ends_early_or_is_broken_is_named(tmp_path: Path, codec: str
 @given(st.lists(st.binary(max_size=12), max_size=20), st.booleans())
 def test_lines_are_whole_wherever_blocks_end(parts: list[bytes], ends: bool) -> None:
     content = b"".join(parts) + (b"\n" if ends else b"")
-    items = [item for item, _ in whole_lines(iter([(part, 0) for part in [*parts, b"\n" if ends else b""]]))]
+    items = [
+        item
+        for item, _ in whole_lines(Path(), iter([(part, 0) for part in [*parts, b"\n" if ends else b""]]))
+    ]
     assert all(item.endswith(b"\n") for item in items)
     assert b"".join(items) == content + (b"\n" if content and not content.endswith(b"\n") else b"")
 
 
+@given(st.lists(st.binary(max_size=12), max_size=20), st.integers(1, 4))
+def test_the_first_lines_are_those_of_the_content(parts: list[bytes], count: int) -> None:
+    blocks = ((part, 0) for part in parts)
+    assert first_lines(Path(), count, blocks) == b"".join(parts).splitlines()[:count]
+
+
 def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "LONGEST_LINE_BYTES", 10)
-    with pytest.raises(DataError, match="a line must be at most 10 bytes, was longer after 3 bytes"):
-        list(whole_lines(iter([(b"a\n12345", 1), (b"678901", 3)])))
+    with pytest.raises(
+        DataError, match=r"a\.csv: a line must be at most 10 bytes, was longer, in the first 3 bytes"
+    ):
+        list(whole_lines(Path("a.csv"), iter([(b"a\n12345", 1), (b"678901", 3)])))
