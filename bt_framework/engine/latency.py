@@ -192,7 +192,7 @@ class Disturbed:
                         break
                     rest, inside = rest[cut:], windows.pop()
                     yield self._opening(inside, adjoins=inside.start == left_at)
-                cut = int(np.searchsorted(rest["req_ts"], inside.end))
+                cut = int(np.searchsorted(rest["req_ts"], inside.end, side="right"))
                 # Rows inside stay for responses; for requests they are at the border.
                 rest["req_ts"][:cut] = inside.end if inside.notices else inside.start
                 yield self._through(rest[:cut])
@@ -257,11 +257,15 @@ class Disturbed:
         rows = []
         if not adjoins:
             rows.append(self._row(window.start - 1, self._curve.entry(window.start - 1)))
+        if window.notices and self._latest_exch_ts < window.start:
+            rows.append(self._row(window.start, window.start))  # for the responses of an outage
         ends = [since for since, _ in window.notices[1:]] + [window.end]
         for (since, notice_ns), end in zip(window.notices, ends, strict=False):
             rows.append(self._rejecting(since, notice_ns))
             if end - 1 > since:
                 rows.append(self._rejecting(end - 1, notice_ns))
+        if window.notices and rows[-1][1] < self._latest_exch_ts:
+            rows.append(self._row(window.end, self._latest_exch_ts))  # responses go on from where they were
         return np.array(rows, LATENCY_ROW)
 
     def _rejecting(self, req_ts: int, notice_ns: int) -> tuple[int, int, int, int]:

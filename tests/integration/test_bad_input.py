@@ -174,7 +174,8 @@ def test_a_tick_size_that_does_not_divide_the_prices_is_refused(refused: Refused
         ("latencies=colo", "unknown key latencies (override latencies=colo). Did you mean latency? "),
         (
             "latency=cola",
-            "latency must be one of colo, retail, same_region, zero, was 'cola'. Did you mean 'colo'?",
+            "latency must be one of colo, constant, feed_derived, historical, jitter, retail, same_region, zero, "
+            "was 'cola'. Did you mean 'colo'?",
         ),
         ("latency.entri_ns=1", "unknown key latency.entri_ns (override latency.entri_ns=1). Did you mean "),
         ("seed=many", "seed must be a whole number, was 'many' (override seed=many)."),

@@ -86,7 +86,8 @@ def test_a_run_prints_one_json_object_and_leaves_one_folder(
         (["+strategy=ou_pairs", "--cfg"], "--cfg needs a value."),
         (
             ["-m", "+strategy=ou_pairs", "latency=colo,cola"],
-            "latency must be one of colo, retail, same_region, zero, was 'cola'.",
+            "latency must be one of colo, constant, feed_derived, historical, jitter, retail, same_region, zero, "
+            "was 'cola'.",
         ),
         (["-m", "+strategy=ou_pairs", "strategy.entry=1,2"], "unknown key strategy.entry "),
         (

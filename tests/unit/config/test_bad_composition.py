@@ -42,7 +42,8 @@ def message_of(host: PluginHost, *overrides: str, config_dir: Path | None = None
         # options
         (
             ["latency=cola"],
-            "latency must be one of colo, retail, same_region, zero, was 'cola'. Did you mean 'colo'?",
+            "latency must be one of colo, constant, feed_derived, historical, jitter, retail, same_region, zero, "
+            "was 'cola'. Did you mean 'colo'?",
         ),
         (
             ["+strategy=ou_pair"],
@@ -87,7 +88,11 @@ def message_of(host: PluginHost, *overrides: str, config_dir: Path | None = None
             ["risk=[max_position,max_position]"],
             "risk=[max_position,max_position]: an option can be chosen once only.",
         ),
-        (["latency="], "latency must be one of colo, retail, same_region, zero, was ''."),
+        (
+            ["latency="],
+            "latency must be one of colo, constant, feed_derived, historical, jitter, retail, same_region, zero, "
+            "was ''.",
+        ),
         # keys
         (
             ["latency.entri_ns=3"],
@@ -345,7 +350,8 @@ class TestOptionsOfTheUser:
     def test_a_plain_name_is_enough_but_must_exist(self, host: PluginHost, tmp_path: Path) -> None:
         self.write(tmp_path, "latency/bad", "name: warp\n")
         message = message_of(host, RUN, "latency=bad", config_dir=tmp_path)
-        assert message == "latency must be one of colo, retail, same_region, zero, was 'warp'."
+        assert message.startswith("latency must be one of colo, constant, ")
+        assert message.endswith(", zero, was 'warp'.")
 
     @pytest.mark.parametrize("key", ["_target_", "_partial_"])
     def test_a_file_that_would_import_code_is_refused(
@@ -388,7 +394,8 @@ class TestOptionsOfTheUser:
     [
         (
             {"latency": {"name": "warp"}},
-            "latency must be one of colo, retail, same_region, zero, was 'warp'.",
+            "latency must be one of colo, constant, feed_derived, historical, jitter, retail, same_region, zero, "
+            "was 'warp'.",
         ),
         ({"latency": {"name": "colo", "entry_ns": "x"}}, "latency.entry_ns must be a duration, was 'x'"),
         (
