@@ -129,6 +129,16 @@ def test_fxcm_is_refused_by_the_doctor_and_oanda_is_not(shared_dir, tmp_path):
     assert (stored.symbol, stored.spec.tick_size, stored.spec.lot_size) == ("EURUSD_OANDA", 0.00001, 1.0)
 
 
+def test_ibm_is_stored_in_cents_and_shares_with_a_book_of_one_level(ibm, tmp_path):
+    (feed,) = build(Quotes(files=list(map(str, ibm)))).feeds()
+    stored = EventStore(tmp_path).load(feed)
+    assert (stored.symbol, stored.spec.tick_size, stored.spec.lot_size) == ("IBM", 0.01, 1.0)
+    assert stored.book_level == "l1"
+    assert stored.report.notes["market"] == "us equity"
+    events, _ = read(*ibm)
+    assert stored.events == len(events)
+
+
 def test_ibms_best_quotes_close_the_second_bars_of_the_same_vendor(ibm, shared_dir):
     """Every bar's closing bid and ask, with its size, is the book at the end of that second."""
     bars = fields(shared_dir / "data" / "equity" / "lean_second_ibm_20131007_quote.zip")
