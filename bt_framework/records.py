@@ -159,6 +159,24 @@ class RiskEvent(IntEnum):
     FLAT = 3
 
 
+class Direction(IntEnum):
+    """Of a trade; its sign is that of the position."""
+
+    LONG = 1
+    SHORT = -1
+
+
+class OrderStatus(IntEnum):
+    """Where an order's life has led to. PENDING orders have no answer yet."""
+
+    PENDING = 1
+    WORKING = 2
+    FILLED = 3
+    CANCELLED = 4
+    EXPIRED = 5
+    REJECTED = 6
+
+
 INTENT = np.dtype(
     [
         ("kind", "i8"),
@@ -255,7 +273,7 @@ RISK_EVENT = np.dtype(
         ("limit", "f8"),
     ]
 )
-"""A circuit breaker at work: ``rule`` = place in the chain, ``until_ts`` = when trading may resume, 0 if not by time."""
+"""A circuit breaker at work: ``rule`` = place in the chain, ``until_ts`` = when trading may resume, else 0."""
 
 SIGNAL = np.dtype(
     [
@@ -283,6 +301,88 @@ EQUITY = np.dtype(
     ]
 )
 """Per sample and asset: cash + position_qty x mid_px x contract size - fees = equity (change since the start)."""
+
+TRADE = np.dtype(
+    [
+        ("entry_ts", "i8"),
+        ("exit_ts", "i8"),
+        ("asset", "i8"),
+        ("direction", "i8"),
+        ("open", "i8"),
+        ("entry_order_id", "i8"),
+        ("exit_order_id", "i8"),
+        ("entry_signal_id", "i8"),
+        ("exit_signal_id", "i8"),
+        ("entry_tag", "i8"),
+        ("exit_tag", "i8"),
+        ("entry_maker", "i8"),
+        ("exit_maker", "i8"),
+        ("qty", "f8"),
+        ("entry_px", "f8"),
+        ("exit_px", "f8"),
+        ("gross_pnl", "f8"),
+        ("fees", "f8"),
+        ("net_pnl", "f8"),
+        ("slippage", "f8"),
+        ("mae", "f8"),
+        ("mfe", "f8"),
+        ("duration_ns", "i8"),
+    ]
+)
+"""A round trip: a quantity that was opened by one fill and closed by another; see `bt_framework.results.trades`.
+
+``open`` is 1 for what no fill has closed: its exit is the last sample's mid.
+"""
+
+ORDER_LIFE = np.dtype(
+    [
+        ("order_id", "i8"),
+        ("signal_id", "i8"),
+        ("asset", "i8"),
+        ("side", "i8"),
+        ("order_type", "i8"),
+        ("time_in_force", "i8"),
+        ("tag", "i8"),
+        ("status", "i8"),
+        ("px", "f8"),
+        ("qty", "f8"),
+        ("last_px", "f8"),
+        ("last_qty", "f8"),
+        ("modifications", "i8"),
+        ("refused_requests", "i8"),
+        ("created_ts", "i8"),
+        ("sent_ts", "i8"),
+        ("accepted_exch_ts", "i8"),
+        ("accepted_local_ts", "i8"),
+        ("queue_ahead_qty", "f8"),
+        ("first_fill_exch_ts", "i8"),
+        ("first_fill_local_ts", "i8"),
+        ("last_fill_exch_ts", "i8"),
+        ("last_fill_local_ts", "i8"),
+        ("cancel_requested_ts", "i8"),
+        ("ended_exch_ts", "i8"),
+        ("ended_local_ts", "i8"),
+        ("fills", "i8"),
+        ("filled_qty", "f8"),
+        ("average_px", "f8"),
+        ("maker_share", "f8"),
+        ("fees", "f8"),
+    ]
+)
+"""All steps of one order. A time is 0 where the step was not taken."""
+
+ATTRIBUTION = np.dtype(
+    [
+        ("key", "i8"),
+        ("trades", "i8"),
+        ("realised_pnl", "f8"),
+        ("unrealised_pnl", "f8"),
+        ("fees", "f8"),
+        ("slippage", "f8"),
+        ("net_pnl", "f8"),
+    ]
+)
+"""What one tag, signal, instrument, or side of the market has earned."""
 
 
 def record(dtype: np.dtype, **values: object) -> np.record:

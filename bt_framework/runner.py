@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bt_framework import assembly
 from bt_framework.errors import RunStopped
 from bt_framework.interrupt import StopSignals
@@ -15,6 +17,8 @@ from bt_framework.results.hashing import ResultHash
 from bt_framework.results.metrics import RunMetrics
 from bt_framework.results.result import RunResult
 from bt_framework.results.run import TABLES, RunContext, RunSummary, SliceBatch, Status
+from bt_framework.results.schemas import RECORDS
+from bt_framework.results.trades import trade_book
 
 if TYPE_CHECKING:
     import pluggy
@@ -139,12 +143,10 @@ class _Run:
         self._timings["compile_s"] = time.perf_counter() - began
         self._signals.defer()
         for tables in progress.timed(session.slices(self._composition.settings.slice_wakes)):
-            batch = progress.take(tables, session.local_ts)
-            began = time.perf_counter()
-            manager.hook.on_slice(run=context, batch=batch)
-            progress.write_s += time.perf_counter() - began
+            progress.tell(manager, tables, session.local_ts)
             if self._signals.received:
-                return
+                break
+        progress.tell_open_trades(manager, session.local_ts)
 
 
 class _Progress:
@@ -157,6 +159,7 @@ class _Progress:
         self._loop_began = time.perf_counter()
         self._hash = ResultHash()
         self._metrics = RunMetrics(context.capital, context.equity_interval_ns, context.instruments)
+        self._trades = trade_book(context.instruments)
         self._counts = dict.fromkeys(TABLES, 0)
         self._orders = 0
         self.kernel_s = 0.0
@@ -173,8 +176,25 @@ class _Progress:
                 return
             yield tables
 
-    def take(self, tables: Mapping[str, Any], local_ts: int) -> SliceBatch:
-        """Add a slice."""
+    def tell(self, manager: pluggy.PluginManager, logs: Mapping[str, Any], local_ts: int) -> None:
+        """Add a slice and the trades that it closed, and tell the listeners."""
+        trades = self._trades.update(logs["fills"], logs["equity"])
+        self._tell(manager, {**logs, "trades": trades}, local_ts)
+
+    def tell_open_trades(self, manager: pluggy.PluginManager, local_ts: int) -> None:
+        """End the trades with what is still open."""
+        trades = self._trades.close()
+        if len(trades):
+            nothing = {name: np.empty(0, RECORDS[name]) for name in TABLES}
+            self._tell(manager, {**nothing, "trades": trades}, local_ts)
+
+    def _tell(self, manager: pluggy.PluginManager, tables: Mapping[str, Any], local_ts: int) -> None:
+        batch = self._take(tables, local_ts)
+        began = time.perf_counter()
+        manager.hook.on_slice(run=self._context, batch=batch)
+        self.write_s += time.perf_counter() - began
+
+    def _take(self, tables: Mapping[str, Any], local_ts: int) -> SliceBatch:
         self._hash.update(tables)
         self._metrics.update(tables)
         for name in TABLES:

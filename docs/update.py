@@ -117,7 +117,7 @@ def _shown(value: Any) -> str:
 
 def _type_of(column: Column) -> str:
     if isinstance(column.words, str):
-        return {"symbols": "symbol", "rules": "rule name"}[column.words] + (
+        return {"symbols": "symbol", "rules": "rule name", "keys": "text"}[column.words] + (
             " or null" if column.optional else ""
         )
     if column.words is not None:

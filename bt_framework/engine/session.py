@@ -28,7 +28,7 @@ from bt_framework.engine.plain import PlainWakes
 from bt_framework.engine.program import Program
 from bt_framework.engine.rules import RiskRuleConfig
 from bt_framework.errors import BtError, EngineError, KernelError, LedgerError
-from bt_framework.results.run import TABLES, Instrument
+from bt_framework.results.run import LOGS, Instrument
 
 _SLICE_S = 0.1
 """Wall time of a slice: short enough for progress and Ctrl-C, long enough for its overhead to vanish."""
@@ -214,7 +214,7 @@ class Session:
         Yields
         ------
         mapping of str to record array
-            What the slice added to each of `TABLES`: views, valid until the next slice.
+            What the slice added to each of `LOGS`: views, valid until the next slice.
         """
         wakes = min(_FIRST_SLICE_WAKES, max_wakes)
         while True:
@@ -306,8 +306,8 @@ class Session:
 
     def _drain(self) -> Mapping[str, np.ndarray]:
         clock = self.arrays.clock[0]
-        tables = {name: getattr(self.arrays, name)[: int(clock[name])] for name in TABLES}
-        for name in TABLES:
+        tables = {name: getattr(self.arrays, name)[: int(clock[name])] for name in LOGS}
+        for name in LOGS:
             clock[name] = 0
         clock["booked_fills"] = 0
         return tables

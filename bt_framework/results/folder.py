@@ -16,11 +16,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from bt_framework.errors import StorageError
+from bt_framework.errors import ConfigError, StorageError
 from bt_framework.hookspecs import hookimpl
+from bt_framework.registry import unknown_name
 from bt_framework.results.record import RunRecord
-from bt_framework.results.run import RunContext, RunSummary
-from bt_framework.results.schemas import columns, schema
+from bt_framework.results.run import TABLES, RunContext, RunSummary
+from bt_framework.results.schemas import schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -139,7 +140,8 @@ class RunFolder:
 
     def files(self, table: str) -> list[Path]:
         """Parquet files that hold `table`, in order of time; none if nothing of it was written yet."""
-        columns(table)  # refuses names that are no table
+        if table not in TABLES:
+            raise ConfigError(unknown_name("table", table, TABLES))
         whole = self.path / f"{table}.parquet"
         return [whole] if whole.exists() else sorted((self.path / PARTS_FOLDER).glob(f"{table}-*.parquet"))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from bt_framework.records import OrderEvent
 from bt_framework.results.run import Instrument
+from bt_framework.units import NS_PER_S
 
 NS_PER_YEAR = 365 * 86_400 * 1_000_000_000
 """Crypto trades every day: a year is 365 days."""
@@ -183,6 +184,9 @@ class RunMetrics:
         Largest fall of the sampled equity below its peak, quote currency; as a fraction of capital + peak.
     ``trades``, ``round_trips``
         Number of fills; number of fills that closed or reversed a position.
+    ``trades_won``, ``trades_lost``, ``mean_trade_s``
+        Closed trades, first in first out, that earned something after fees, or less than nothing; how long trades
+        were open on average, seconds.
     ``orders``, ``fill_ratio``
         Orders submitted; orders with a fill among them, as a fraction.
     ``maker_share``
@@ -204,6 +208,10 @@ class RunMetrics:
     _maker_notional: float = 0.0
     _trades: int = 0
     _round_trips: int = 0
+    _trades_closed: int = 0
+    _trades_won: int = 0
+    _trades_lost: int = 0
+    _trades_ns: int = 0
     _orders: int = 0
     _orders_filled: int = 0
 
@@ -222,9 +230,14 @@ class RunMetrics:
         Parameters
         ----------
         tables : mapping of str to record array of shape (n_rows,)
-            Records of `bt_framework.records` by table: orders, fills and equity are read. Nothing is kept.
+            Records of `bt_framework.records` by table: orders, fills, trades and equity are read. Nothing is kept.
         """
-        adders = {"orders": self._add_orders, "fills": self._add_fills, "equity": self._add_equity}
+        adders = {
+            "orders": self._add_orders,
+            "fills": self._add_fills,
+            "trades": self._add_trades,
+            "equity": self._add_equity,
+        }
         for name, add in adders.items():
             rows = tables.get(name)
             if rows is not None and len(rows):
@@ -243,6 +256,9 @@ class RunMetrics:
             "max_drawdown_frac": self._drawdown.largest_frac,
             "trades": self._trades,
             "round_trips": self._round_trips,
+            "trades_won": self._trades_won,
+            "trades_lost": self._trades_lost,
+            "mean_trade_s": _ratio(self._trades_ns / NS_PER_S, self._trades_closed),
             "orders": self._orders,
             "fill_ratio": _ratio(self._orders_filled, self._orders),
             "maker_share": _ratio(self._maker_notional, self._notional),
@@ -273,6 +289,13 @@ class RunMetrics:
         self._fees = _add_up(self._fees, rows["fee"])
         self._notional = _add_up(self._notional, notional)
         self._maker_notional = _add_up(self._maker_notional, np.where(rows["maker"] != 0, notional, 0.0))
+
+    def _add_trades(self, rows: np.ndarray) -> None:
+        closed = rows[rows["open"] == 0]
+        self._trades_closed += len(closed)
+        self._trades_won += int(np.count_nonzero(closed["net_pnl"] > 0))
+        self._trades_lost += int(np.count_nonzero(closed["net_pnl"] < 0))
+        self._trades_ns += sum(closed["duration_ns"].tolist())  # whole numbers of any size
 
     def _add_equity(self, rows: np.ndarray) -> None:
         """Add complete samples; the rows of one that the slice cut are kept for the next."""

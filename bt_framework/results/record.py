@@ -14,7 +14,16 @@ from typing import Any
 
 from bt_framework.errors import StorageError
 from bt_framework.results.process import ProcessIdentity, this_process
-from bt_framework.results.run import TABLES, Identity, RunContext, RunSummary, Status
+from bt_framework.results.run import TABLES, Identity, Instrument, RunContext, RunSummary, Status
+
+
+@dataclass(frozen=True)
+class RunNames:
+    """Instruments, rules, and what else the numbers in a table stand for, each in the order of its numbers."""
+
+    instruments: tuple[Instrument, ...]
+    rules: tuple[str, ...]
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,10 @@ class RunRecord:
         if self.status == Status.RUNNING and self.process.is_gone():
             return dataclasses.replace(self, status=Status.LOST)
         return self
+
+    def names(self) -> RunNames:
+        """Return what the numbers in the run's tables stand for."""
+        return RunNames(tuple(Instrument(**values) for values in self.instruments), self.rules)
 
     @property
     def wall_s(self) -> float:

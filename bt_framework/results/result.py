@@ -66,9 +66,43 @@ class RunResult:
         return self._table("refusals")
 
     @cached_property
+    def risk_events(self) -> pa.Table:
+        """Circuit breakers at work."""
+        return self._table("risk_events")
+
+    @cached_property
     def equity(self) -> pa.Table:
         """Position and equity per sample and instrument."""
         return self._table("equity")
 
+    @cached_property
+    def trades(self) -> pa.Table:
+        """Round trips, first in first out."""
+        return self._table("trades")
+
+    @cached_property
+    def order_lives(self) -> pa.Table:
+        """One row per order with all steps of its life, by order id."""
+        from bt_framework.results.forensics import order_lives, whole
+
+        return whole("order_lives", order_lives(self._folder())).sort_by("order_id")
+
+    def trades_by(self, method: str) -> pa.Table:
+        """Round trips by a `bt_framework.results.trades.CostMethod`: fifo or average_cost."""
+        from bt_framework.results.forensics import trades, whole
+        from bt_framework.results.trades import CostMethod
+
+        return whole("trades", trades(self._folder(), CostMethod(method)))
+
+    def attribution(self, by: str, method: str = "fifo") -> pa.Table:
+        """PnL by a `bt_framework.results.forensics.By`: symbol, tag, signal, liquidity, entry_tag, entry_signal."""
+        from bt_framework.results.forensics import By, attribution
+        from bt_framework.results.trades import CostMethod
+
+        return attribution(self._folder(), By(by), CostMethod(method))
+
+    def _folder(self) -> RunFolder:
+        return RunFolder(self.record.run_dir)
+
     def _table(self, name: str) -> pa.Table:
-        return RunFolder(self.record.run_dir).table(name)
+        return self._folder().table(name)

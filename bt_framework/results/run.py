@@ -21,8 +21,11 @@ class Status(StrEnum):
     LOST = "lost"
 
 
-TABLES = ("signals", "orders", "fills", "refusals", "risk_events", "equity")
-"""The tables of a run, each of the record in `bt_framework.records`."""
+LOGS = ("signals", "orders", "fills", "refusals", "risk_events", "equity")
+"""What the loop logs, each table of the record in `bt_framework.records`."""
+
+TABLES = (*LOGS, "trades")
+"""The tables of a run: the logs, and what follows from them while it goes on."""
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from bt_framework import records
 from bt_framework.errors import ConfigError, RunError
 from bt_framework.records import (
+    Direction,
     IntentKind,
     OrderEvent,
+    OrderStatus,
     OrderType,
     RefusalReason,
     RiskAction,
@@ -29,7 +31,7 @@ from bt_framework.records import (
     TimeInForce,
 )
 from bt_framework.registry import unknown_name
-from bt_framework.results.run import TABLES, RunContext
+from bt_framework.results.run import TABLES, Instrument
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,8 +43,23 @@ RECORDS = {
     "refusals": records.REFUSAL,
     "risk_events": records.RISK_EVENT,
     "equity": records.EQUITY,
+    "trades": records.TRADE,
+    "order_lives": records.ORDER_LIFE,
+    "attribution": records.ATTRIBUTION,
 }
 """Record of each table."""
+
+
+class Names(Protocol):
+    """Where the words of a run's numbers come from: a run context, or `bt_framework.results.record.RunNames`."""
+
+    @property
+    def instruments(self) -> Sequence[Instrument]:
+        """In the order of ``asset``."""
+
+    @property
+    def rules(self) -> Sequence[str]:
+        """Names of the risk rules in chain order."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +72,7 @@ class Column:
         As in the file, and what it means; `unit` is empty for words and counts.
     source : str
         Field of the record.
-    words : Enum class, "symbols", "rules" or None
+    words : Enum class, "symbols", "rules", "keys" or None
         What the record's numbers stand for; None keeps them.
     optional : bool
         Whether a number without a word is null; otherwise it is an error.
@@ -166,11 +183,82 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
         Column("fees", "fees paid since the start", _SETTLED),
         Column("equity", "cash + position value - fees: profit since the start", _SETTLED),
     ),
+    "trades": (
+        Column("entry_ts", "when it was opened, at our side", _NS),
+        Column("exit_ts", "when it was closed, at our side; of an open trade the last sample", _NS),
+        _SYMBOL,
+        Column("direction", "long or short", words=Direction),
+        Column("open", "whether it is still open: its exit is then the last sample's mid", boolean=True),
+        Column("entry_order_id", "order that opened it"),
+        Column("exit_order_id", "order that closed it; 0 if open"),
+        Column("entry_signal_id", "signal of the entry; 0 is none"),
+        Column("exit_signal_id", "signal of the exit; 0 is none"),
+        Column("entry_tag", "why it was opened", words=Tag),
+        Column("exit_tag", "why it was closed", words=Tag),
+        Column("entry_maker", "whether the entry rested in the book", boolean=True),
+        Column("exit_maker", "whether the exit rested in the book", boolean=True),
+        Column("qty", "quantity", _BASE),
+        Column("entry_px", "price of the entry, slippage included", _QUOTE),
+        Column("exit_px", "price of the exit, slippage included", _QUOTE),
+        Column("gross_pnl", "earned from entry to exit, before fees", _SETTLED),
+        Column("fees", "its part of the fees of both fills", _SETTLED),
+        Column("net_pnl", "gross_pnl - fees", _SETTLED),
+        Column("slippage", "its part of what the slippage model cost; gross_pnl includes it", _SETTLED),
+        Column("mae", "maximum adverse excursion: the lowest gross PnL on the way, at most 0", _SETTLED),
+        Column("mfe", "maximum favourable excursion: the highest gross PnL on the way, at least 0", _SETTLED),
+        Column("duration_ns", "exit_ts - entry_ts", "ns"),
+    ),
+    "order_lives": (
+        _ORDER_ID,
+        _SIGNAL_ID,
+        _SYMBOL,
+        _SIDE,
+        Column("order_type", "limit or market", words=OrderType),
+        Column("time_in_force", "gtc, gtx (post-only), fok or ioc", words=TimeInForce),
+        _TAG,
+        Column(
+            "status", "how it ended; pending has no answer yet, working is in the book", words=OrderStatus
+        ),
+        Column("px", "price as sent; for a market order the touch then", _QUOTE),
+        Column("qty", "quantity as sent", _BASE),
+        Column("last_px", "price after the last modification", _QUOTE),
+        Column("last_qty", "quantity after the last modification", _BASE),
+        Column("modifications", "modifications that the exchange made"),
+        Column("refused_requests", "cancels and modifications that the exchange refused"),
+        Column("created_ts", "when the strategy asked for it, at our side", _NS),
+        Column("sent_ts", "when it was sent, at our side: in a simulation the same instant", _NS),
+        Column("accepted_exch_ts", "when it came to rest, at the exchange; 0 if it never did", _NS),
+        Column("accepted_local_ts", "when we heard of it; 0 if it never rested", _NS),
+        Column(
+            "queue_ahead_qty", "estimated queue in front of it when it first came to rest; else NaN", _BASE
+        ),
+        Column("first_fill_exch_ts", "first fill at the exchange; 0 if none", _NS),
+        Column("first_fill_local_ts", "when we heard of the first fill; 0 if none", _NS),
+        Column("last_fill_exch_ts", "last fill at the exchange; 0 if none", _NS),
+        Column("last_fill_local_ts", "when we heard of the last fill; 0 if none", _NS),
+        Column("cancel_requested_ts", "when a cancel was last sent, at our side; 0 if none", _NS),
+        Column("ended_exch_ts", "when it ended as `status` says, at the exchange; 0 if it goes on", _NS),
+        Column("ended_local_ts", "when we heard of the end; 0 if it goes on", _NS),
+        Column("fills", "fills; one at each price"),
+        Column("filled_qty", "quantity filled", _BASE),
+        Column("average_px", "average price of the fills, slippage included; NaN if none", _QUOTE),
+        Column("maker_share", "part of the filled quantity that rested in the book; NaN if none"),
+        Column("fees", "fees of its fills; negative is a rebate", _SETTLED),
+    ),
+    "attribution": (
+        Column("key", "tag, signal, symbol, or maker and taker", words="keys"),
+        Column("trades", "closed trades"),
+        Column("realised_pnl", "gross PnL of closed trades", _SETTLED),
+        Column("unrealised_pnl", "gross PnL of open trades, at the last sample's mid", _SETTLED),
+        Column("fees", "fees; negative is a rebate", _SETTLED),
+        Column("slippage", "what the slippage model cost; realised and unrealised PnL include it", _SETTLED),
+        Column("net_pnl", "realised_pnl + unrealised_pnl - fees", _SETTLED),
+    ),
 }
-"""Columns of each table, in file order."""
+"""Columns of each table, in file order: `TABLES` and what `bt_framework.results.forensics` makes of them."""
 
 
-@lru_cache(maxsize=len(TABLES))
+@lru_cache(maxsize=len(COLUMNS))
 def schema(table: str) -> pa.Schema:
     """Arrow schema of `table`; each field's metadata has ``description`` and, where it has one, ``unit``.
 
@@ -197,16 +285,16 @@ def columns(table: str) -> tuple[Column, ...]:
     return COLUMNS[table]
 
 
-def to_arrow(table: str, rows: np.ndarray, run: RunContext) -> pa.Table:
+def to_arrow(table: str, rows: np.ndarray, run: Names) -> pa.Table:
     """Convert the loop's records.
 
     Parameters
     ----------
     table : str
-        One of `TABLES`.
+        One of `COLUMNS`.
     rows : record array of shape (n_rows,)
         Of the table's record; may be overwritten afterwards.
-    run : RunContext
+    run : Names
         For the names of instruments and rules.
 
     Raises
@@ -226,7 +314,7 @@ def to_arrow(table: str, rows: np.ndarray, run: RunContext) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema(table))
 
 
-def to_records(table: pa.Table, run: RunContext) -> np.ndarray:
+def to_records(table: pa.Table, run: Names) -> np.ndarray:
     """Convert a table back into the loop's records, bit by bit.
 
     What was null comes back as 0, and a missing rule as -1.
@@ -235,7 +323,7 @@ def to_records(table: pa.Table, run: RunContext) -> np.ndarray:
     ----------
     table : pyarrow.Table
         As `to_arrow` made it; ``table`` in its schema's metadata says which one it is.
-    run : RunContext
+    run : Names
         For the names of instruments and rules.
 
     Returns
@@ -271,17 +359,19 @@ def _arrow_field(table: str, column: Column) -> pa.Field:
     return pa.field(column.name, type_, nullable=column.optional, metadata=metadata)
 
 
-def _vocabulary(column: Column, run: RunContext) -> list[tuple[int, str]]:
+def _vocabulary(column: Column, run: Names) -> list[tuple[int, str]]:
     """(number, word) of a column, in the order of its dictionary."""
     words: Sequence[Any]
     if isinstance(column.words, str):
-        words = [i.symbol for i in run.instruments] if column.words == "symbols" else run.rules
+        words = (
+            [i.symbol for i in run.instruments] if column.words == "symbols" else getattr(run, column.words)
+        )
         return list(enumerate(words))
     assert column.words is not None
     return [(int(member), member.name.lower()) for member in column.words]
 
 
-def _dictionary_array(table: str, column: Column, values: np.ndarray, run: RunContext) -> pa.DictionaryArray:
+def _dictionary_array(table: str, column: Column, values: np.ndarray, run: Names) -> pa.DictionaryArray:
     import pyarrow as pa
 
     vocabulary = _vocabulary(column, run)

@@ -22,11 +22,16 @@ _METRICS = (
     ("turnover", "turnover", "times"),
 )
 
+_AFTER_TRADES = 6
+
 
 def summary_rows(record: RunRecord) -> list[tuple[str, str]]:
     """(what, value) of the summary table, metrics first; empty values are left out."""
-    rows = [(label, format_metric(record.metrics, key, style)) for label, key, style in _METRICS]
-    return rows if record.metrics else []
+    metrics = record.metrics
+    rows = [(label, format_metric(metrics, key, style)) for label, key, style in _METRICS]
+    if metrics.get("trades_won", 0) + metrics.get("trades_lost", 0) > 0:
+        rows.insert(_AFTER_TRADES, ("round trips", _trades_line(metrics)))
+    return rows if metrics else []
 
 
 def format_metric(metrics: Mapping[str, float], key: str, style: str) -> str:
@@ -44,6 +49,12 @@ def format_metric(metrics: Mapping[str, float], key: str, style: str) -> str:
     if style == "times":
         return f"{value:,.2f} x capital"
     return f"{value:,.0f}" if style == "count" else f"{value:,.2f}"
+
+
+def _trades_line(metrics: Mapping[str, float]) -> str:
+    """Won and lost trades, and how long they were open."""
+    won, lost = (format_metric(metrics, key, "count") for key in ("trades_won", "trades_lost"))
+    return f"{won} won, {lost} lost, open for {format_metric(metrics, 'mean_trade_s', 'ratio')} s on average"
 
 
 def speed_line(record: RunRecord) -> str:

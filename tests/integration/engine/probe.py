@@ -22,7 +22,7 @@ from bt_framework.engine.rules import RiskRuleConfig, RuleKernels, rule_state
 from bt_framework.engine.session import AccountTerms, Clocking, Market, Records, RuleRecords, Session
 from bt_framework.engine.strategy import Kernels
 from bt_framework.records import Side, TimeInForce, record
-from bt_framework.results.run import TABLES, Instrument
+from bt_framework.results.run import LOGS, Instrument
 from bt_framework.testing.events import SmallFeed
 from bt_framework.testing.feeds import START_TS
 from bt_framework.units import NS_PER_MS as MS
@@ -115,10 +115,10 @@ def session_of(
 
 def collect(session: Session, state: Any, max_wakes: int = 1_000) -> Outcome:
     """Run to the end."""
-    parts: dict[str, list[np.ndarray[Any, Any]]] = {name: [] for name in TABLES}
+    parts: dict[str, list[np.ndarray[Any, Any]]] = {name: [] for name in LOGS}
     try:
         for tables in session.slices(max_wakes):
-            for name in TABLES:
+            for name in LOGS:
                 parts[name].append(tables[name].copy())
     finally:
         session.close()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bt_framework.records import (
+    Direction,
     OrderEvent,
     OrderType,
     RefusalReason,
@@ -74,6 +75,7 @@ def make_summary() -> Callable[..., RunSummary]:
                 "refusals": 0,
                 "risk_events": 0,
                 "equity": 1_202,
+                "trades": 35,
             },
             "metrics": {
                 "pnl": -123.456,
@@ -127,6 +129,7 @@ def _random_tables(seed: int, orders: int = 30, samples: int = 40) -> Tables:
         "refusals": _refusals(rng, 9),
         "risk_events": _risk_events(rng, 5),
         "equity": _equity(rng, samples),
+        "trades": _trades(rng, 20),
     }
     assert tuple(tables) == TABLES
     return tables
@@ -137,10 +140,23 @@ def _filled(rng: np.random.Generator, table: str, rows: int, **values: Any) -> n
     for name in records.dtype.names:
         if records.dtype[name].kind == "f":
             records[name] = rng.normal(size=rows)
-    records["local_ts"] = np.sort(rng.integers(1, 10**12, rows))
+    if "local_ts" in records.dtype.names:
+        records["local_ts"] = np.sort(rng.integers(1, 10**12, rows))
     for name, value in values.items():
         records[name] = value
     return records
+
+
+def _trades(rng: np.random.Generator, rows: int) -> np.ndarray:
+    """Closed trades and, at the end, two that are open."""
+    trades = _filled(rng, "trades", rows, asset=rng.integers(0, 2, rows))
+    trades["direction"] = rng.choice([int(d) for d in Direction], rows)
+    trades["entry_tag"], trades["exit_tag"] = rng.choice([int(t) for t in Tag], (2, rows))
+    trades["exit_ts"] = np.sort(rng.integers(10**9, 10**12, rows))
+    trades["duration_ns"] = rng.integers(0, 10**9, rows)
+    trades["entry_ts"] = trades["exit_ts"] - trades["duration_ns"]
+    trades["open"][-2:] = 1
+    return trades
 
 
 def _risk_events(rng: np.random.Generator, rows: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from bt_framework.results.folder import RunFolder, finish, replacing, start
 from bt_framework.results.process import this_process
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import TABLES, Status
+from bt_framework.results.schemas import schema
 
 
 def names(folder):
@@ -108,12 +109,13 @@ def test_a_damaged_record_is_an_error_that_names_the_file(tmp_path, content):
 def test_a_table_of_which_nothing_was_written_is_empty_and_has_its_columns(tmp_path, table):
     empty = RunFolder(tmp_path).table(table)
     assert empty.num_rows == 0
-    assert "local_ts" in empty.column_names
+    assert empty.schema.equals(schema(table), check_metadata=True)
 
 
-def test_an_unknown_table_is_an_error(tmp_path):
-    with pytest.raises(ConfigError, match="table must be one of"):
-        RunFolder(tmp_path).table("trades")
+@pytest.mark.parametrize("table", ["quotes", "order_lives"])
+def test_what_is_no_table_of_a_run_is_an_error(tmp_path, table):
+    with pytest.raises(ConfigError, match=f"table must be one of .*, was '{table}'"):
+        RunFolder(tmp_path).table(table)
 
 
 def test_a_damaged_table_is_an_error_that_names_the_folder(tmp_path):

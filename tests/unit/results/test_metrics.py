@@ -39,7 +39,10 @@ def test_metrics_have_the_same_bits_however_the_run_was_sliced(make_tables, cut,
 @given(seed=st.integers(0, 1_000))
 def test_metrics_agree_with_pandas_on_the_whole_tables(make_tables, seed):
     tables = make_tables(seed)
-    orders, fills, equity = (pd.DataFrame(tables[name]) for name in ("orders", "fills", "equity"))
+    orders, fills, equity, trades = (
+        pd.DataFrame(tables[name]) for name in ("orders", "fills", "equity", "trades")
+    )
+    closed = trades[trades.open == 0]
     total = equity.groupby("local_ts")["equity"].sum()
     full = total.iloc[:-1]  # the last interval is cut short
     changes = full.diff().dropna()
@@ -65,6 +68,9 @@ def test_metrics_agree_with_pandas_on_the_whole_tables(make_tables, seed):
         "max_drawdown_frac": ((peak - total) / (CAPITAL + peak)).max(),
         "trades": len(fills),
         "round_trips": round_trips,
+        "trades_won": (closed.net_pnl > 0).sum(),
+        "trades_lost": (closed.net_pnl < 0).sum(),
+        "mean_trade_s": closed.duration_ns.mean() / 1e9,
         "orders": len(submitted),
         "fill_ratio": filled.nunique() / len(submitted),
         "maker_share": notional[fills.maker == 1].sum() / notional.sum(),
@@ -97,7 +103,7 @@ def test_a_run_by_hand():
 def test_what_is_undefined_is_nan_and_a_run_without_rows_has_earned_nothing():
     result = metrics_of()
     undefined = {name for name, value in result.items() if math.isnan(value)}
-    assert undefined == {"sharpe", "fill_ratio", "maker_share"}
+    assert undefined == {"sharpe", "fill_ratio", "maker_share", "mean_trade_s"}
     assert result["pnl"] == result["fees"] == result["max_drawdown"] == 0
 
 

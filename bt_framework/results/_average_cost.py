@@ -1,0 +1,113 @@
+"""Trades by average cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bt_framework.results._extremes import Extremes
+from bt_framework.results._legs import LEG, Contracts, legs_of, trades_of
+from bt_framework.results.run import Instrument
+
+
+class AverageCost:
+    """A `bt_framework.results.trades.TradeBook`.
+
+    The position of an instrument is one leg: that of the fill that opened it, at the average price, with the fees and
+    slippage of all that has been added.
+    """
+
+    def __init__(self, instruments: Sequence[Instrument]) -> None:
+        self._contracts = Contracts(instruments)
+        self._open = [np.zeros(1, LEG) for _ in instruments]
+        self._last_fill_ts = np.zeros(len(instruments), np.int64)
+        self._mid_px = np.full(len(instruments), np.nan)
+        self._last_ts = 0
+        self._places = 0
+
+    def update(self, fills: np.ndarray, equity: np.ndarray) -> np.ndarray:
+        """Return the trades that these fills close."""
+        legs = legs_of(fills, self._contracts, self._places)
+        self._places += len(fills)
+        parts = [
+            self._follow(asset, legs[legs["asset"] == asset], equity[equity["asset"] == asset])
+            for asset in range(len(self._open))
+        ]
+        if len(equity):
+            self._last_ts = int(equity["local_ts"][-1])
+        entries, exits, lots = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        order = np.argsort(exits["place"], kind="stable")
+        return trades_of(entries[order], exits[order], lots[order], self._contracts)
+
+    def close(self) -> np.ndarray:
+        """Return the open positions as trades."""
+        entries = np.concatenate(self._open)
+        entries = entries[entries["lots"] > 0]
+        exits = np.zeros(len(entries), LEG)
+        exits["local_ts"] = np.maximum(entries["local_ts"], self._last_ts)
+        exits["px"], exits["lots"] = self._mid_px[entries["asset"]], 1
+        trades = trades_of(entries, exits, entries["lots"], self._contracts)
+        trades["open"] = 1
+        return trades
+
+    def _follow(
+        self, asset: int, new: np.ndarray, samples: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(entries, exits, lots) that `new` legs close; the position goes on from there."""
+        extremes, times = Extremes(samples["mid_px"]), samples["local_ts"]
+        # What the position has seen until each fill, and from the last one to the end.
+        since = np.concatenate(([self._last_fill_ts[asset]], new["local_ts"]))
+        until = np.concatenate((new["local_ts"], [np.iinfo(np.int64).max]))
+        first, end = np.searchsorted(times, since, side="right"), np.searchsorted(times, until, side="left")
+        low, high = extremes.between(first, end)
+        position, inverse = self._open[asset][0], bool(self._contracts.inverse[asset])
+        entries, exits, lots = [], [], []
+        for index, leg in enumerate(new):
+            _see(position, low[index], high[index])
+            if position["lots"] == 0 or position["side"] == leg["side"]:
+                _add(position, leg, int(leg["lots"]), inverse)
+                continue
+            closed = min(int(position["lots"]), int(leg["lots"]))
+            entries.append(position.copy())
+            exits.append(leg)
+            lots.append(closed)
+            _take(position, closed)
+            if leg["lots"] > closed:
+                _add(position, leg, int(leg["lots"]) - closed, inverse)
+        _see(position, low[-1], high[-1])
+        if len(new):
+            self._last_fill_ts[asset] = new["local_ts"][-1]
+        if len(samples):
+            self._mid_px[asset] = samples["mid_px"][-1]
+        return np.array(entries, LEG), np.array(exits, LEG), np.array(lots, np.int64)
+
+
+def _see(position: np.void, low_px: float, high_px: float) -> None:
+    """Take prices into the extremes of the position."""
+    position["low_px"] = min(position["low_px"], low_px)
+    position["high_px"] = max(position["high_px"], high_px)
+
+
+def _add(position: np.void, leg: np.void, lots: int, inverse: bool) -> None:
+    """Add `lots` of `leg` to the position, or open one; the average price of an inverse contract is harmonic."""
+    held, frac = int(position["lots"]), lots / int(leg["lots"])
+    if held == 0:
+        for name in LEG.names or ():
+            position[name] = leg[name]
+    elif inverse:
+        position["px"] = (held + lots) / (held / position["px"] + lots / leg["px"])
+    else:
+        position["px"] = (held * position["px"] + lots * leg["px"]) / (held + lots)
+    for name in ("fee", "slippage"):
+        position[name] = (position[name] if held else 0.0) + leg[name] * frac
+    position["lots"] = held + lots
+    _see(position, leg["px"], leg["px"])
+
+
+def _take(position: np.void, lots: int) -> None:
+    """Take `lots` from the position, with their part of fees and slippage."""
+    rest_frac = 1 - lots / int(position["lots"])
+    for name in ("fee", "slippage"):
+        position[name] *= rest_frac
+    position["lots"] -= lots
