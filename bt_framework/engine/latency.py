@@ -213,7 +213,7 @@ class Disturbed:
         """The curve's rows, with responses of outages at their ends."""
         rows, at = self._curve.rows, 0
         for start, end in self._outages:
-            first, last = bisect_left(self._curve.exch_ts, start), bisect_left(self._curve.exch_ts, end)
+            first, last = bisect_left(self._curve.exch_ts, start), bisect_right(self._curve.exch_ts, end)
             yield from _chunks(rows, at, first)
             back_ts = self._curve.response(end)
             yield self._knots([(start - 1, self._curve.response(start - 1)), (start, back_ts)])
