@@ -17,7 +17,7 @@ from bt_framework.data.timing import Timing
 from bt_framework.errors import DataError
 from bt_framework.results.run import Instrument
 
-FORMAT = 3
+FORMAT = 4
 """Part of every key: raise it when the same input would be stored, or judged, in another way."""
 
 

@@ -35,6 +35,7 @@ STATE = np.dtype(
         ("last_u", "i8"),
         ("last_exch_ts", "i8"),
         ("gaps", "i8"),
+        ("duplicates", "i8"),
         ("missing_updates", "i8"),
         ("trade_stream", "i8"),
         ("bbo", "i8"),

@@ -40,9 +40,12 @@ def epoch_ns(time: int) -> int:
 def follow(state: Any, first_u: int, last_u: int, prev_u: int) -> None:
     """Compare a depth diff's sequence numbers with those of the one before.
 
-    Futures: ``pu`` must be the last ``u``. Spot, without ``pu`` (`prev_u` is -1): ``U`` must be that + 1.
+    Futures: ``pu`` must be the last ``u``. Spot, without ``pu`` (`prev_u` is -1): ``U`` must be that + 1. A diff that
+    ends where an earlier one did, or before, is a duplicate.
     """
-    if state["last_u"] >= 0:
+    if last_u <= state["last_u"]:
+        state["duplicates"] += 1
+    elif state["last_u"] >= 0:
         skipped = prev_u - state["last_u"] if prev_u >= 0 else first_u - state["last_u"] - 1
         if skipped != 0:
             state["gaps"] += 1

@@ -175,6 +175,7 @@ class Reader:
             if count:
                 self._drop(reason, int(count))
         report.gaps = int(state.gaps)
+        report.duplicates = int(state.duplicates)
         report.missing_updates = int(state.missing_updates)
         if not state.rows_total:
             names = ", ".join(str(path) for path in paths)

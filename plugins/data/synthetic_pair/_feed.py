@@ -59,6 +59,7 @@ class SyntheticFeed(Feed):
         config = self.config
         report.symbol = self.symbol
         report.notes["truth"] = truth(config)
+        report.notes["clock"] = "synthetic"
         params, state = _params(config, self.leg), _state(config, self.leg)
         bid_lots, ask_lots = np.zeros(config.levels, np.int64), np.zeros(config.levels, np.int64)
         out = np.empty(max(CHUNK_ROWS, 16 * config.levels), EVENT)

@@ -319,6 +319,17 @@ def test_spot_gaps_are_counted_by_the_first_update(tmp_path: Path, extra: dict[s
     assert (report.gaps, report.missing_updates) == (2, 4)
 
 
+@pytest.mark.parametrize("extra", [{}, {"x": {}}], ids=["scan", "slow path"])
+@pytest.mark.parametrize("futures", [True, False])
+def test_diffs_that_come_twice_are_counted_and_are_no_gaps(
+    tmp_path: Path, futures: bool, extra: dict[str, Any]
+) -> None:
+    numbers = [(11, 20, 10), (21, 30, 20), (21, 30, 20), (31, 40, 30)]
+    lines = [line(depth(first=f, u=u, pu=pu if futures else None, **extra)) for f, u, pu in numbers]
+    _, report = read(write(tmp_path / "a", *lines))
+    assert (report.duplicates, report.gaps, report.missing_updates) == (1, 0, 0)
+
+
 def test_gaps_go_on_from_one_file_to_the_next(tmp_path: Path) -> None:
     second = write(tmp_path / "a", line(depth(first=31, u=40, pu=30), LOCAL_NS + 1))
     first = write(tmp_path / "b", line(depth(first=11, u=20, pu=10)))
