@@ -33,11 +33,11 @@ if TYPE_CHECKING:
         LatencyModel,
         QueueModel,
     )
-    from bt_framework.engine.plain import PlainStrategy, PlainWakes
+    from bt_framework.engine.plain import PlainWakes
     from bt_framework.engine.program import Program
     from bt_framework.engine.rules import RiskRule, Sizing, Slippage
     from bt_framework.engine.session import Session
-    from bt_framework.engine.strategy import Strategy
+    from bt_framework.engine.strategy import PlainStrategy, Strategy
     from bt_framework.results.run import Instrument
 
 
@@ -70,7 +70,7 @@ class Parts:
     @classmethod
     def of(cls, composition: Composition) -> Parts:
         """Build them."""
-        from bt_framework.engine.plain import PlainStrategy
+        from bt_framework.engine.strategy import PlainStrategy
 
         single = {str(kind): composition.one(kind) for kind in _SINGLE}
         rules = composition.many(Kind.RISK)

@@ -16,30 +16,11 @@ from numba import int64
 
 from bt_framework.engine import _native, view
 from bt_framework.engine._state import LoopArrays
-from bt_framework.engine.strategy import Kernels, Strategy
+from bt_framework.engine.strategy import WAKES, Kernels, PlainStrategy, Strategy
 from bt_framework.jit import PlainForms
 from bt_framework.results.run import Instrument
 
-WAKES = {"on_timer": 1, "on_book": 2, "on_order": 3}
-"""The number with which the loop gives the reason of a wake-up."""
-
 _Wake = Callable[[Any, Any, Any], None]
-
-
-class PlainStrategy:
-    """Base class of strategies that are ordinary Python: what the ``strategy`` group may build as well.
-
-    Define any of ``on_timer(self, market, account, out)``, ``on_book`` and ``on_order``; each defined one is called.
-    ``market``, ``account`` and ``out`` are what kernels are given, see `bt_framework.engine.view`. State is what the
-    object keeps; it must depend on nothing but the configuration and what has been seen, or runs are not repeatable.
-    """
-
-    timer_ns: int = 0
-    instruments: int | None = None
-    """How many instruments it trades; None for any number."""
-
-    def start(self, instruments: Sequence[Instrument]) -> None:
-        """Prepare for a run of `instruments`; called once, before the first wake-up."""
 
 
 def plain_kernels(strategy: PlainStrategy | Strategy) -> Kernels:

@@ -15,14 +15,12 @@ from types import ModuleType
 from typing import Any
 
 from bt_framework.engine.rules import RuleKernels
-from bt_framework.engine.strategy import Kernels
+from bt_framework.engine.strategy import WAKES, Kernels
 from bt_framework.errors import PluginError, StorageError
 from bt_framework.jit import cache_root, has_machine_code
 
 _importing = threading.Lock()
 """Runs in several threads compose the same loop: one of them writes and imports it."""
-
-_WAKES = {"on_timer": 1, "on_book": 2, "on_order": 3}
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class KernelSet:
     @property
     def references(self) -> list[str]:
         """All of them."""
-        wakes = [getattr(self.strategy, name) for name in _WAKES]
+        wakes = [getattr(self.strategy, name) for name in WAKES]
         rules = [kernel for rule in self.rules for kernel in rule.references]
         return [k for k in (*wakes, *rules, self.sizing, self.slippage) if k]
 
@@ -82,10 +80,10 @@ def build_program(kernels: KernelSet) -> Program:
 
 def loop_source(kernels: KernelSet) -> str:
     """Source of the loop module: `_template` with the composition's kernels in place of its own."""
-    wakes = {name: getattr(kernels.strategy, name) for name in _WAKES if getattr(kernels.strategy, name)}
+    wakes = {name: getattr(kernels.strategy, name) for name in WAKES if getattr(kernels.strategy, name)}
     imports = [_import_line(reference, name) for name, reference in wakes.items()]
     calls = [
-        f"    if reason == {_WAKES[name]}:\n        {name}(market, account, out, p, s, w)" for name in wakes
+        f"    if reason == {WAKES[name]}:\n        {name}(market, account, out, p, s, w)" for name in wakes
     ]
     checks, watches = [], []
     for index, rule in enumerate(kernels.rules):

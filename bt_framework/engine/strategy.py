@@ -8,6 +8,8 @@ compiled into the loop. They read the market and the account, and write intents 
 
 `market`, `account`, `out` are `bt_framework.engine.view` objects; `p` (parameters) and `s` (state) are records,
 `w` is a float64 work array: run-time values, so that one compilation serves every configuration.
+
+Or it is an ordinary Python class, see `PlainStrategy`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from typing import Any
 import numpy as np
 
 from bt_framework.results.run import Instrument
+
+WAKES = {"on_timer": 1, "on_book": 2, "on_order": 3}
+"""The number with which the loop gives the reason of a wake-up."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,22 @@ class Strategy(ABC):
     def work(self, instruments: Sequence[Instrument]) -> np.ndarray:
         """Return the kernels' ``w``, a float64 array of shape (n, m) for whatever does not fit a record."""
         return np.zeros((1, 1))
+
+
+class PlainStrategy:
+    """Base class of strategies that are ordinary Python: what the ``strategy`` group may build as well.
+
+    Define any of ``on_timer(self, market, account, out)``, ``on_book`` and ``on_order``; each defined one is called.
+    ``market``, ``account`` and ``out`` are what kernels are given, see `bt_framework.engine.view`. State is what the
+    object keeps; it must depend on nothing but the configuration and what has been seen, or runs are not repeatable.
+    """
+
+    timer_ns: int = 0
+    instruments: int | None = None
+    """How many instruments it trades; None for any number."""
+
+    def start(self, instruments: Sequence[Instrument]) -> None:
+        """Prepare for a run of `instruments`; called once, before the first wake-up."""
 
 
 def params_record(config: Any, **extra: Any) -> np.record:

@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from bt_framework.engine.plain import WAKES, PlainStrategy
 from bt_framework.engine.rules import RULE_STATE, RiskRule, Sizing, Slippage
-from bt_framework.engine.strategy import Strategy
+from bt_framework.engine.strategy import WAKES, PlainStrategy, Strategy
 from bt_framework.records import INTENT, IntentKind, OrderType, Side, record
 from bt_framework.results.run import Instrument
 from bt_framework.testing.desk import Desk

@@ -18,10 +18,10 @@ import pytest
 import bt_framework
 from bt_framework import assembly
 from bt_framework.config.compose import compose
-from bt_framework.engine.plain import PlainStrategy, PlainWakes, plain_kernels
+from bt_framework.engine.plain import PlainWakes, plain_kernels
 from bt_framework.engine.program import KernelSet, build_program
 from bt_framework.engine.session import AccountTerms, Clocking, Market, Records, Session
-from bt_framework.engine.strategy import Kernels, Strategy, numbers_record
+from bt_framework.engine.strategy import Kernels, PlainStrategy, Strategy, numbers_record
 from bt_framework.engine.view import AccountView, Intents, MarketView
 from bt_framework.errors import KernelError, RunStopped
 from bt_framework.records import Side, Tag, TimeInForce
@@ -275,7 +275,7 @@ def test_a_plain_strategy_holds_the_contract_of_strategies() -> None:
 
 
 PLAIN_MODULE = """
-from bt_framework.engine.plain import PlainStrategy
+from bt_framework.engine.strategy import PlainStrategy
 
 
 class Mine(PlainStrategy):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bt_framework.config.schema import ComponentConfig, Duration, param
-from bt_framework.engine.plain import PlainStrategy
+from bt_framework.engine.strategy import PlainStrategy
 from bt_framework.errors import ConfigError
 from bt_framework.records import Side, Tag
 from bt_framework.results.run import Instrument
