@@ -152,11 +152,13 @@ EXCH_FEED = np.dtype(
         ("first_level", "i8"),
         ("best_bid_ticks", "i8"),
         ("best_ask_ticks", "i8"),
+        ("low_bid_ticks", "i8"),
+        ("high_ask_ticks", "i8"),
     ]
 )
 """An instrument's mapped events, how far its exchange's book has been followed, where that book begins, its touch.
 
-The touch is one tick below or above the range of the book where a side is empty.
+Of an empty side, the touch is one tick beyond the far end of the book's range, the furthest level beyond the near end.
 """
 
 OPEN_ORDER = np.dtype(

@@ -45,14 +45,33 @@ def whole_lots(contract, qty):
 @kernel
 def next_level(a, asset, is_bid, ticks):
     """Ticks of the next level of the copy below a bid or above an ask, one tick beyond the range if there is none."""
-    contract, step = a.contracts[asset], -1 if is_bid else 1
-    end = contract.low_ticks - 1 if is_bid else contract.high_ticks + 1
-    ticks = min(ticks, contract.high_ticks + 1) if is_bid else max(ticks, contract.low_ticks - 1)
-    while ticks != end:
-        ticks += step
-        if ticks != end and a.exch_qty[level_place(a, asset, is_bid, ticks)] > 0:
+    feed, contract = a.exch_feeds[asset], a.contracts[asset]
+    if is_bid:
+        ticks = min(ticks, contract.high_ticks + 1)
+        while ticks > feed.low_bid_ticks:
+            ticks -= 1
+            if a.exch_qty[level_place(a, asset, True, ticks)] > 0:
+                return ticks
+        return contract.low_ticks - 1
+    ticks = max(ticks, contract.low_ticks - 1)
+    while ticks < feed.high_ask_ticks:
+        ticks += 1
+        if a.exch_qty[level_place(a, asset, False, ticks)] > 0:
             return ticks
-    return end
+    return contract.high_ticks + 1
+
+
+@kernel
+def find_touch(a, asset, is_bid, ticks):
+    """Make the next level after `ticks` a side's touch; one without a touch has no furthest level either."""
+    feed, contract = a.exch_feeds[asset], a.contracts[asset]
+    touch = next_level(a, asset, is_bid, ticks)
+    if is_bid:
+        feed.best_bid_ticks = touch
+        feed.low_bid_ticks = feed.low_bid_ticks if touch >= contract.low_ticks else contract.high_ticks + 1
+    else:
+        feed.best_ask_ticks = touch
+        feed.high_ask_ticks = feed.high_ask_ticks if touch <= contract.high_ticks else contract.low_ticks - 1
 
 
 @kernel
@@ -63,19 +82,21 @@ def set_level(a, asset, is_bid, ticks, qty):
         return
     is_empty = round(qty / a.contracts[asset].lot_size) == 0
     a.exch_qty[place] = 0.0 if is_empty else qty
-    if is_bid:
-        if is_empty and ticks == feed.best_bid_ticks:
-            feed.best_bid_ticks = next_level(a, asset, True, ticks)
-        elif not is_empty and ticks > feed.best_bid_ticks:
+    if is_empty:
+        if ticks == (feed.best_bid_ticks if is_bid else feed.best_ask_ticks):
+            find_touch(a, asset, is_bid, ticks)
+    elif is_bid:
+        feed.low_bid_ticks = min(feed.low_bid_ticks, ticks)
+        if ticks > feed.best_bid_ticks:
             feed.best_bid_ticks = ticks
             if ticks >= feed.best_ask_ticks:
                 feed.best_ask_ticks = next_level(a, asset, False, ticks)
-    elif is_empty and ticks == feed.best_ask_ticks:
-        feed.best_ask_ticks = next_level(a, asset, False, ticks)
-    elif not is_empty and ticks < feed.best_ask_ticks:
-        feed.best_ask_ticks = ticks
-        if ticks <= feed.best_bid_ticks:
-            feed.best_bid_ticks = next_level(a, asset, True, ticks)
+    else:
+        feed.high_ask_ticks = max(feed.high_ask_ticks, ticks)
+        if ticks < feed.best_ask_ticks:
+            feed.best_ask_ticks = ticks
+            if ticks <= feed.best_bid_ticks:
+                feed.best_bid_ticks = next_level(a, asset, True, ticks)
 
 
 @kernel
@@ -83,19 +104,16 @@ def clear_levels(a, asset, is_bid, px):
     """Empty a side of the copy from the touch up to `px`, or all of it if that is not finite, as the engine does."""
     feed, contract = a.exch_feeds[asset], a.contracts[asset]
     low, high = contract.low_ticks, contract.high_ticks
-    bounded = math.isfinite(px)
-    ticks = min(max(round(px / contract.tick_size), low - 1), high + 1) if bounded else 0
-    if bounded:
+    ticks = low - 1 if is_bid else high + 1  # beyond the last level
+    if math.isfinite(px):
+        ticks = min(max(round(px / contract.tick_size), low - 1), high + 1)
         low, high = (
             (max(low, ticks), feed.best_bid_ticks) if is_bid else (feed.best_ask_ticks, min(high, ticks))
         )
     for level in range(low, high + 1):
         a.exch_qty[level_place(a, asset, is_bid, level)] = 0.0
     # The engine looks for the new touch from the second tick beyond `px` on.
-    if is_bid:
-        feed.best_bid_ticks = next_level(a, asset, True, ticks - 1) if bounded else contract.low_ticks - 1
-    else:
-        feed.best_ask_ticks = next_level(a, asset, False, ticks + 1) if bounded else contract.high_ticks + 1
+    find_touch(a, asset, is_bid, ticks - 1 if is_bid else ticks + 1)
 
 
 @kernel

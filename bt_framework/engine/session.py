@@ -337,7 +337,8 @@ def _arrays(markets: Sequence[Market], is_roi: bool, records: Records, log_rows:
             (events,) = market.events
             feed["address"], feed["rows"] = events.ctypes.data, len(events)
             feed["best_bid_ticks"] = contracts[asset]["low_ticks"] - 1
-            feed["best_ask_ticks"] = contracts[asset]["high_ticks"] + 1
+            feed["best_ask_ticks"] = feed["low_bid_ticks"] = contracts[asset]["high_ticks"] + 1
+            feed["high_ask_ticks"] = contracts[asset]["low_ticks"] - 1
     for control, rule in zip(arrays.controls, records.rules, strict=True):
         control["action"] = rule.config.action
         control["resume_after_ns"] = rule.config.resume_after_ns

@@ -23,53 +23,68 @@ class Part(NamedTuple):
 
 @dataclass
 class Book:
-    """Levels in lots by ticks, and the touch: a level that crosses the other side stays behind it."""
+    """Levels in lots by ticks, and the touch.
+
+    A level that crosses the other side stays behind it; and below ``low_bid`` and above ``high_ask`` nothing is looked
+    for: they are the furthest levels since the side was last empty.
+    """
 
     bids: dict[int, int] = field(default_factory=dict)
     asks: dict[int, int] = field(default_factory=dict)
     best_bid: int = NONE_BELOW
     best_ask: int = NONE_ABOVE
+    low_bid: int = NONE_ABOVE
+    high_ask: int = NONE_BELOW
 
     def below(self, ticks: int) -> int:
         """Next bid under `ticks`."""
-        return max((t for t in self.bids if t < ticks), default=NONE_BELOW)
+        return max((t for t in self.bids if self.low_bid <= t < ticks), default=NONE_BELOW)
 
     def above(self, ticks: int) -> int:
         """Next ask over `ticks`."""
-        return min((t for t in self.asks if t > ticks), default=NONE_ABOVE)
+        return min((t for t in self.asks if ticks < t <= self.high_ask), default=NONE_ABOVE)
+
+    def touch_after(self, side: int, ticks: int) -> None:
+        """Look for a side's touch beyond `ticks`."""
+        if side > 0:
+            self.best_bid = self.below(ticks)
+            self.low_bid = NONE_ABOVE if self.best_bid == NONE_BELOW else self.low_bid
+        else:
+            self.best_ask = self.above(ticks)
+            self.high_ask = NONE_BELOW if self.best_ask == NONE_ABOVE else self.high_ask
 
     def set(self, side: int, ticks: int, lots: int) -> None:
         """Change a level."""
         levels = self.bids if side > 0 else self.asks
         levels.pop(ticks, None)
-        if lots:
-            levels[ticks] = lots
+        if not lots:
+            if ticks == (self.best_bid if side > 0 else self.best_ask):
+                self.touch_after(side, ticks)
+            return
+        levels[ticks] = lots
         if side > 0:
-            if lots and ticks > self.best_bid:
+            self.low_bid = min(self.low_bid, ticks)
+            if ticks > self.best_bid:
                 self.best_bid = ticks
                 if self.best_ask <= ticks:
                     self.best_ask = self.above(ticks)
-            elif not lots and ticks == self.best_bid:
-                self.best_bid = self.below(ticks)
-        elif lots and ticks < self.best_ask:
-            self.best_ask = ticks
-            if self.best_bid >= ticks:
-                self.best_bid = self.below(ticks)
-        elif not lots and ticks == self.best_ask:
-            self.best_ask = self.above(ticks)
+        else:
+            self.high_ask = max(self.high_ask, ticks)
+            if ticks < self.best_ask:
+                self.best_ask = ticks
+                if self.best_bid >= ticks:
+                    self.best_bid = self.below(ticks)
 
     def clear(self, side: int, ticks: int | None) -> None:
-        """Take the levels from the touch to `ticks` away, or the whole side."""
-        if side > 0:
-            gone = [t for t in self.bids if ticks is None or ticks <= t <= self.best_bid]
-            for t in gone:
-                del self.bids[t]
-            self.best_bid = NONE_BELOW if ticks is None else self.below(ticks - 1)
-        else:
-            gone = [t for t in self.asks if ticks is None or self.best_ask <= t <= ticks]
-            for t in gone:
-                del self.asks[t]
-            self.best_ask = NONE_ABOVE if ticks is None else self.above(ticks + 1)
+        """Take the levels from the touch to `ticks` away, or the whole side; the tick after `ticks` is skipped."""
+        levels = self.bids if side > 0 else self.asks
+        for t in list(levels):
+            between = ticks is not None and (
+                ticks <= t <= self.best_bid if side > 0 else self.best_ask <= t <= ticks
+            )
+            if ticks is None or between:
+                del levels[t]
+        self.touch_after(side, NONE_BELOW if ticks is None else ticks - side)
 
 
 @dataclass
