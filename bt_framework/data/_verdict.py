@@ -42,6 +42,7 @@ TRUNCATED_FRAC = 0.01
 _INVALID = "price or quantity is not a number or infinite, or the price is not above zero"
 _UNKNOWN_ID = "orders are cancelled, changed or filled that are not in the book; the engine stops there"
 _KNOWN_ID = "orders are added that are in the book already; the engine stops there"
+_CROSSED_ORDERS = "orders that cross are not repaired; withhold auctions where the reader can"
 _DAY_NS = 86_400 * NS_PER_S
 _Rows = np.ndarray[Any, Any]
 
@@ -148,7 +149,9 @@ def book(s: Any, states: _Rows, episodes: _Rows, notes: Mapping[str, Any]) -> It
             if which == CROSSED:
                 detail += f", after {100.0 * by_update:.3g} % of the updates"
             if refused:
-                detail += "; repair=true withholds what is crossed"
+                detail += "; " + (
+                    _CROSSED_ORDERS if s.order_rows else "repair=true withholds what is crossed"
+                )
             severity = Severity.FATAL if refused else Severity.WARN
             yield _found(check, severity, count, first, detail, max(by_time, by_update if refused else 0.0))
 

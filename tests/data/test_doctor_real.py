@@ -50,6 +50,35 @@ def test_quotes_of_oanda_are_top_of_book_on_one_clock_and_nothing_worse(shared_d
     ]
 
 
+@pytest.mark.parametrize(("auction", "fidelity"), [("withhold", "A"), ("keep", "B")])
+def test_the_cme_file_is_crossed_in_its_auction_only(shared_dir, store, auction, fidelity):
+    pytest.importorskip("databento_dbn", reason="pip install 'bt-framework[databento]'")
+    from bt_plugins.data import databento
+
+    path = shared_dir / "data" / "cme" / "esh4-glbx-mdp3-20231225.mbo.dbn.zst"
+    (feed,) = databento.build(databento.Databento(files=[str(path)], auction=auction)).feeds()
+    stored = store.load(feed)
+    found = {finding.check: finding for finding in stored.findings}
+    assert stored.book_level == "l3"
+    assert found["auction phases"].severity == "info"
+    assert judge(stored.book_level, stored.findings).grade == fidelity
+    if auction == "keep":  # until the matching at the open is through
+        assert "for 101ms" in found["crossed book"].detail
+
+
+@pytest.mark.parametrize("sample", ["GOOG_2012-06-21_10", "AMZN_2012-06-21_1"])
+def test_lobster_samples_have_one_clock_and_no_defect(shared_dir, store, sample):
+    from bt_plugins.data import lobster
+
+    path = shared_dir / "data" / "lobster" / f"LOBSTER_SampleFile_{sample}.zip"
+    (feed,) = lobster.build(lobster.Lobster(files=[str(path)])).feeds()
+    stored = store.load(feed)
+    assert grade(stored.findings) == "ok"
+    reasons = judge(stored.book_level, stored.findings).reasons
+    assert reasons[-1].startswith("C: one clock: ")
+    assert judge(stored.book_level, stored.findings).grade == "C"
+
+
 def test_the_fxcm_file_is_refused(fxcm, store):
     with pytest.raises(DataError, match="the events cannot be used:\n  crossed book: ") as caught:
         store.load(fxcm)

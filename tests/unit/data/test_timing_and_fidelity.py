@@ -139,6 +139,29 @@ def test_a_run_has_the_grade_of_its_worst_instrument_and_what_they_are_together(
     assert run.reasons[1:] == ("B: A: sequence gaps: 3 are missing", "B: A/B: clock drift: 20 ppm")
 
 
+def test_the_record_of_a_run_has_the_grade_its_reasons_and_what_the_instruments_are_together(tmp_path):
+    from bt_framework.assembly import _grade
+    from bt_framework.data.store import EventStore
+    from bt_framework.testing.feeds import ArrayFeed
+
+    drifting, part = hour(1), hour(2)
+    clock_runs_away(drifting, 20.0)
+    feeds = [ArrayFeed(drifting, "A"), ArrayFeed(part[: len(part) // 2], "B", report={"gaps": 1})]
+    data_grade = _grade(EventStore(tmp_path).load_all(feeds))
+    assert (data_grade["grade"], data_grade["fidelity"]) == ("warn", "B")
+    assert data_grade["line"] == (
+        "fidelity B; A: ok; B: warn (sequence gaps 1); A: warn (clock drift 1); A/B: warn (clock drift 1);"
+        " B: warn (truncated day 1)"
+    )
+    assert [reason[:22] for reason in data_grade["reasons"]] == [
+        "B: B: sequence gaps: 0",
+        "B: A: clock drift: lea",
+        "B: A/B: clock drift: l",
+        "B: B: truncated day: e",
+    ]
+    assert {(f["symbol"], f["check"]) for f in data_grade["findings"]} >= {("A/B", "clock drift")}
+
+
 def test_every_check_and_every_rule_of_repair_is_documented():
     import re
     from pathlib import Path
