@@ -19,6 +19,7 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WINDOW = re.compile(r"([a-z]{3})(?:-([a-z]{3}))? (\d\d):(\d\d)-(\d\d):(\d\d)")
 _MINUTES_PER_DAY = 24 * 60
 _MINUTES_PER_WEEK = 7 * _MINUTES_PER_DAY
+_MAX_WINDOWS = 64
 
 
 @dataclass
@@ -36,7 +37,9 @@ class TradingWindows(RiskRuleConfig):
         super().__post_init__()
         if not self.windows:
             raise ConfigError("windows must have a window, was []. Leave the rule out to trade at all times.")
-        week_minutes(self.windows)
+        parts = len(week_minutes(self.windows))
+        if parts > _MAX_WINDOWS:
+            raise ConfigError(f"windows must be at most {_MAX_WINDOWS}, one for each day, was {parts}.")
 
 
 class TradingWindowsRule(RiskRule):
@@ -49,8 +52,10 @@ class TradingWindowsRule(RiskRule):
         self._config = config
 
     def params(self, instruments: Sequence[Instrument]) -> np.record:
-        """Return ``windows_ns``: (begin, end) of each in the local week, shape (n_windows, 2), ns since Monday."""
-        windows_ns = np.array(week_minutes(self._config.windows), np.int64) * 60 * NS_PER_S
+        """Return ``windows_ns``: (begin, end) of each in the local week, ns since Monday; empty ones fill up."""
+        windows_ns = np.zeros((_MAX_WINDOWS, 2), np.int64)  # of one shape: one compilation serves all
+        parts = week_minutes(self._config.windows)
+        windows_ns[: len(parts)] = np.array(parts) * 60 * NS_PER_S
         return params_record(self._config, windows_ns=windows_ns)
 
 

@@ -25,6 +25,7 @@ def watch(market, account, p, s):
         begin, end = p.windows_ns[index, 0], p.windows_ns[index, 1]
         if begin <= now < end:
             return False
-        wait_ns = min(wait_ns, (begin - now) % _NS_PER_WEEK)
+        if begin < end:
+            wait_ns = min(wait_ns, (begin - now) % _NS_PER_WEEK)
     s.limit = ((now + wait_ns) % _NS_PER_WEEK) / _NS_PER_HOUR
     return True
