@@ -339,11 +339,11 @@ def test_a_market_that_gets_quiet_has_no_gaps():
     ("start_s", "end_s", "detail"),
     [
         (-30, 30, None),
-        (-3_600, 30, "starts 3600s later than the file announces"),
+        (-3_600, 30, "starts 1h later than the file announces"),
         (
             -3_600,
             7_200,
-            "starts 3600s later than the file announces and ends 7200s earlier than the file announces",
+            "starts 1h later than the file announces and ends 2h earlier than the file announces",
         ),
     ],
 )

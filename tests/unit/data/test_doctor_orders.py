@@ -188,3 +188,22 @@ def test_the_book_of_orders_is_that_of_plain_dictionaries(actions):
     assert doctor.stats.live_local == doctor.stats.live_exch == len(live)
     assert not doctor.stats.unknown_ids
     assert not doctor.stats.known_ids
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 11)), max_size=60))
+def test_a_small_table_of_orders_holds_what_a_dictionary_does(actions):
+    from bt_framework.data import _book
+
+    table, kept = np.zeros(16, _book.ORDER), {}
+    for add, order_id in actions:
+        place = _book.order_place(table, order_id)
+        assert (place >= 0) == (order_id in kept)
+        if add and place < 0 and len(kept) < 8:
+            _book.put_order(table, -1 - place, order_id, 0, 0.0, len(kept))
+            kept[order_id] = len(kept)
+        elif not add and place >= 0:
+            assert table[place]["tick"] == kept.pop(order_id)
+            _book.drop_order(table, place)
+    assert sorted(table["id"][table["live"] != 0].tolist()) == sorted(kept)
+    for order_id in kept:
+        assert _book.order_place(table, order_id) >= 0
