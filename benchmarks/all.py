@@ -37,7 +37,12 @@ def _ratio(what: str, value: float, goal: float, *, at_least: bool = False) -> R
 
 def _loop(found: dict[str, Any]) -> list[Row]:
     what = "composed loop, events/s, against a hand-written hftbacktest loop"
-    return [_ratio(what, found["ratio"], found["goal"], at_least=True)]
+    return [
+        _ratio(what, found["ratio"], found["goal"], at_least=True),
+        _ratio(
+            "the same with ten risk rules", found["ratio_ten_rules"], found["goal_ten_rules"], at_least=True
+        ),
+    ]
 
 
 def _process(found: dict[str, Any]) -> list[Row]:
