@@ -156,7 +156,7 @@ def run_instruments(parts: Parts, feeds: Sequence[StoredFeed]) -> tuple[Instrume
     Raises
     ------
     ConfigError
-        If a contract size is for another symbol, or some contracts pay in quote and others in base currency.
+        If a contract size or fees are for another symbol, or some contracts pay in quote and others in base currency.
     """
     from bt_framework.engine.models import ContractKind
     from bt_framework.registry import unknown_name
@@ -166,6 +166,9 @@ def run_instruments(parts: Parts, feeds: Sequence[StoredFeed]) -> tuple[Instrume
     for symbol in model.sizes:
         if symbol not in symbols:
             raise ConfigError(unknown_name("contract.contract_size's symbols", symbol, symbols))
+    for symbol in parts.fees.by_symbol:
+        if symbol not in symbols:
+            raise ConfigError(unknown_name("fees.by_symbol's symbols", symbol, symbols))
     instruments = []
     for feed in feeds:
         inverse = model.kind == ContractKind.INVERSE or (

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 from bt_framework.config.schema import ComponentConfig, param
 from bt_framework.engine.models import FeeSchedule
 from bt_framework.errors import ConfigError
 from bt_framework.registry import unknown_name
+from bt_plugins.fees._numbers import finite
 
 
 @dataclass
 class PerSymbol(ComponentConfig):
     """Base of schedules that may differ by instrument: ``by_symbol`` overrides keys of the same name."""
 
-    by_symbol: dict[str, dict[str, float]] = param({}, "keys of this schedule, by symbol, where they differ")
+    by_symbol: dict[str, Any] = param({}, "by symbol: keys of this schedule, where they differ")
 
     def __post_init__(self) -> None:
         """Check ranges."""
         super().__post_init__()
-        keys = [f.name for f in fields(self) if isinstance(getattr(self, f.name), float)]
+        keys = [f.name for f in fields(self) if f.name not in ("name", "by_symbol")]
         for key in keys:
-            _check_finite(key, getattr(self, key))
+            finite(key, getattr(self, key))
         for symbol, values in self.by_symbol.items():
+            if not isinstance(values, dict):
+                raise ConfigError(f"by_symbol.{symbol} must be keys with values, was {values!r}.")
             for key, value in values.items():
                 if key not in keys:
                     raise ConfigError(unknown_name(f"by_symbol.{symbol}'s keys", key, keys))
-                _check_finite(f"by_symbol.{symbol}.{key}", value)
+                finite(f"by_symbol.{symbol}.{key}", value)
 
 
 @dataclass
@@ -68,11 +71,6 @@ class ZeroFees(ComponentConfig):
     """No fees."""
 
     name: str = param("zero", "registry name")
-
-
-def _check_finite(key: str, value: float) -> None:
-    if not math.isfinite(value):
-        raise ConfigError(f"{key} must be finite, was {value}.")
 
 
 def build(config: ComponentConfig) -> FeeSchedule:

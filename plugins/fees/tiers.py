@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from bt_framework.config.schema import ComponentConfig, param
 from bt_framework.engine.models import FeeSchedule, FeeTier
 from bt_framework.errors import ConfigError
+from bt_plugins.fees._numbers import finite
 
 _KEYS = ("min_volume", "maker_bps", "taker_bps")
 _USDM = (
@@ -52,9 +54,7 @@ class Tiered(ByVolume):
     name: str = param("tiered", "registry name")
     maker_bps: float = param(2.0, "fee of a maker fill before the first tier", unit="bps of value")
     taker_bps: float = param(5.0, "fee of a taker fill before the first tier", unit="bps of value")
-    tiers: list[dict[str, float]] = param(
-        [], "min_volume in quote currency, maker_bps and taker_bps of each, ascending"
-    )
+    tiers: list[Any] = param([], "min_volume in quote currency, maker_bps and taker_bps of each, ascending")
     volume_days: int = param(30, "UTC days over which the volume is summed, today included", unit="days")
 
     def __post_init__(self) -> None:
@@ -62,18 +62,16 @@ class Tiered(ByVolume):
         super().__post_init__()
         if not 1 <= self.volume_days <= 366:
             raise ConfigError(f"volume_days must be 1 to 366, was {self.volume_days}.")
-        for key in ("maker_bps", "taker_bps"):
-            if not math.isfinite(getattr(self, key)):
-                raise ConfigError(f"{key} must be finite, was {getattr(self, key)}.")
+        finite("maker_bps", self.maker_bps)
+        finite("taker_bps", self.taker_bps)
         reached = 0.0
         for place, tier in enumerate(self.tiers):
-            if sorted(tier) != sorted(_KEYS) or not all(map(math.isfinite, tier.values())):
-                raise ConfigError(f"tiers[{place}] must be finite {', '.join(_KEYS)}, was {dict(tier)}.")
-            if not tier["min_volume"] > reached:
-                raise ConfigError(
-                    f"tiers[{place}].min_volume must be above the one before, {reached}, was {tier['min_volume']}."
-                )
-            reached = tier["min_volume"]
+            if not isinstance(tier, dict) or sorted(tier) != sorted(_KEYS):
+                raise ConfigError(f"tiers[{place}] must have the keys {', '.join(_KEYS)}, was {tier!r}.")
+            least, *_ = [finite(f"tiers[{place}].{key}", tier[key]) for key in _KEYS]
+            if not least > reached:
+                raise ConfigError(f"tiers[{place}].min_volume must be > {reached:,.0f}, was {least:,.0f}.")
+            reached = least
 
 
 def build(config: ByVolume) -> FeeSchedule:
