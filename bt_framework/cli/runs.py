@@ -15,6 +15,7 @@ from bt_framework.results.run import TABLES, Status
 
 if TYPE_CHECKING:
     from bt_framework.config.compose import Composition
+    from bt_framework.results.folder import RunFolder
     from bt_framework.results.record import RunRecord
     from bt_framework.stores.base import RunStore
 
@@ -27,6 +28,9 @@ _STYLES = {
 }
 _COLUMNS = ("run", "strategy", "symbols", "status", "PnL", "return", "Sharpe", "drawdown", "trades")
 _LEFT_ALIGNED = 4
+# The values of `CostMethod` and `By`, which are imported where they are used.
+_METHODS = ("fifo", "average_cost")
+_KEYS = ("symbol", "tag", "signal", "liquidity", "entry_tag", "entry_signal")
 
 
 class _WithDefault(click.Group):
@@ -43,7 +47,7 @@ class _WithDefault(click.Group):
 
 @click.group(cls=_WithDefault)
 def runs() -> None:
-    """List runs, show one, or rebuild their index.
+    """List runs, show one, its trades, orders and PnL, or rebuild their index.
 
     OVERRIDES choose which runs are meant, as for a run: runs_dir=FOLDER, store=NAME, store.path=FILE.
     """
@@ -90,6 +94,65 @@ def show(run_id: str, overrides: Sequence[str], as_json: bool) -> None:
         click.echo(f"{label:<16}  {value}".rstrip())
 
 
+_METHOD = click.option(
+    "--method",
+    type=click.Choice(_METHODS),
+    default="fifo",
+    show_default=True,
+    help="Which purchase a sale belongs to.",
+)
+_ROWS = click.option(
+    "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Rows to list; 0 for all."
+)
+
+
+@runs.command()
+@click.argument("run_id")
+@click.argument("overrides", nargs=-1)
+@_METHOD
+@_ROWS
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with all columns.")
+def trades(run_id: str, overrides: Sequence[str], method: str, limit: int, as_json: bool) -> None:
+    """List the round trips of the run RUN_ID."""
+    from bt_framework.cli._run_tables import TRADES, show
+    from bt_framework.results import forensics
+    from bt_framework.results.trades import CostMethod
+
+    show(forensics.trades(_folder(run_id, overrides), CostMethod(method)), TRADES, limit, as_json=as_json)
+
+
+@runs.command()
+@click.argument("run_id")
+@click.argument("overrides", nargs=-1)
+@_ROWS
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with all columns.")
+def orders(run_id: str, overrides: Sequence[str], limit: int, as_json: bool) -> None:
+    """List the orders of the run RUN_ID, each with the steps of its life, as they end."""
+    from bt_framework.cli._run_tables import ORDERS, show
+    from bt_framework.results import forensics
+
+    show(forensics.order_lives(_folder(run_id, overrides)), ORDERS, limit, as_json=as_json)
+
+
+@runs.command()
+@click.argument("run_id")
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--by", type=click.Choice(_KEYS), default="tag", show_default=True, help="What it is attributed to."
+)
+@_METHOD
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with all columns.")
+def pnl(run_id: str, overrides: Sequence[str], by: str, method: str, as_json: bool) -> None:
+    """Say what has earned and what has cost the PnL of the run RUN_ID."""
+    from bt_framework.cli._run_tables import PNL, show
+    from bt_framework.results import forensics
+    from bt_framework.results.trades import CostMethod
+
+    folder = _folder(run_id, overrides)
+    table = forensics.attribution(folder, forensics.By(by), CostMethod(method))
+    show([table], PNL, 0, as_json=as_json)
+
+
 @runs.command()
 @click.argument("overrides", nargs=-1)
 def reindex(overrides: Sequence[str]) -> int:
@@ -111,6 +174,12 @@ def _open_store(overrides: Sequence[str]) -> tuple[RunStore, Composition]:
     composition = compose(overrides)
     store: RunStore = composition.one(Kind.STORE).build()
     return store, composition
+
+
+def _folder(run_id: str, overrides: Sequence[str]) -> RunFolder:
+    from bt_framework.results.folder import RunFolder
+
+    return RunFolder(_open_store(overrides)[0].get(run_id).run_dir)
 
 
 def _json(value: Any) -> str:

@@ -79,6 +79,8 @@ def _add_fills(rows: np.ndarray, fills: np.ndarray, contracts: Contracts) -> Non
     inverse = contracts.inverse[rows["asset"]]
     with np.errstate(invalid="ignore", divide="ignore"):
         rows["maker_share"] = sums(np.where(fills["maker"] != 0, qty, 0.0)) / rows["filled_qty"]
-        linear, harmonic = sums(qty * fills["px"]), sums(qty / fills["px"])
-        filled = rows["filled_qty"]
-        rows["average_px"] = np.where(inverse, filled / harmonic, linear / filled)
+        some_px = np.zeros(len(rows))
+        some_px[place] = fills["px"]  # summing what is beyond it leaves the price of one fill as it is
+        linear = some_px + sums(qty * (fills["px"] - some_px[place])) / rows["filled_qty"]
+        harmonic = rows["filled_qty"] / sums(qty / fills["px"])
+        rows["average_px"] = np.where(inverse, harmonic, linear)

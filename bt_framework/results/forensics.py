@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bt_framework.records import ATTRIBUTION, FILL, ORDER, Tag
+from bt_framework.records import FILL, ORDER
 from bt_framework.results._aligned import aligned
+from bt_framework.results._attribution import Attribution, By, word_of
 from bt_framework.results._legs import Contracts
 from bt_framework.results._lives import ENDS, lives
 from bt_framework.results.folder import RunFolder
@@ -25,41 +24,7 @@ from bt_framework.results.trades import CostMethod, trade_book
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_AMOUNTS = ("trades", "realised_pnl", "unrealised_pnl", "fees", "slippage")
-
-
-class By(StrEnum):
-    """What PnL is attributed to.
-
-    A closed trade's PnL belongs to its exit, an open one's to its entry, and fees and slippage to the fill that caused
-    them; with ``entry_tag`` and ``entry_signal`` all of a trade belongs to its entry.
-    """
-
-    SYMBOL = "symbol"
-    TAG = "tag"
-    SIGNAL = "signal"
-    LIQUIDITY = "liquidity"
-    ENTRY_TAG = "entry_tag"
-    ENTRY_SIGNAL = "entry_signal"
-
-
-@dataclass(frozen=True)
-class _Keys:
-    """Fields that hold the key: of closed trades, of open ones, of fills; without the last, fees are the trades'."""
-
-    closed: str
-    open: str
-    fill: str | None = None
-
-
-_KEYS = {
-    By.SYMBOL: _Keys("asset", "asset", "asset"),
-    By.TAG: _Keys("exit_tag", "entry_tag", "tag"),
-    By.SIGNAL: _Keys("exit_signal_id", "entry_signal_id", "signal_id"),
-    By.LIQUIDITY: _Keys("exit_maker", "entry_maker", "maker"),
-    By.ENTRY_TAG: _Keys("entry_tag", "entry_tag"),
-    By.ENTRY_SIGNAL: _Keys("entry_signal_id", "entry_signal_id"),
-}
+__all__ = ["By", "attribution", "order_lives", "trades", "whole"]
 
 
 def trades(folder: RunFolder, method: CostMethod = CostMethod.FIFO) -> Iterator[pa.Table]:
@@ -116,23 +81,12 @@ def attribution(folder: RunFolder, by: By, method: CostMethod = CostMethod.FIFO)
         If the run's files cannot be read.
     """
     names = folder.record().names()
-    keys, contracts = _KEYS[by], Contracts(names.instruments)
-    sums: dict[int, np.ndarray] = {}
+    sums = Attribution(by, Contracts(names.instruments))
     for rows, fills in _trades(folder, names, method):
-        closed, open_ = rows[rows["open"] == 0], rows[rows["open"] != 0]
-        _add(sums, closed[keys.closed], trades=np.ones(len(closed)), realised_pnl=closed["gross_pnl"])
-        _add(sums, open_[keys.open], unrealised_pnl=open_["gross_pnl"])
-        if keys.fill is None:
-            _add(sums, rows[keys.open], fees=rows["fees"], slippage=rows["slippage"])
-        else:
-            _add(sums, fills[keys.fill], fees=fills["fee"], slippage=contracts.slippage(fills))
-    table = np.zeros(len(sums), ATTRIBUTION)
-    table["key"] = np.arange(len(sums))
-    for row, key in zip(table, sorted(sums), strict=True):
-        for name, amount in zip(_AMOUNTS, sums[key], strict=True):
-            row[name] = amount
-    table["net_pnl"] = table["realised_pnl"] + table["unrealised_pnl"] - table["fees"]
-    words = tuple(_word(by, key, names) for key in sorted(sums))
+        sums.update(rows, fills)
+    table = sums.rows()
+    words = tuple(word_of(by, key, names) for key in table["key"].tolist())
+    table["key"] = np.arange(len(table))
     return to_arrow("attribution", table, dataclasses.replace(names, keys=words))
 
 
@@ -151,22 +105,3 @@ def _trades(
     for part in aligned(folder, ("fills", "equity"), names):
         yield book.update(part["fills"], part["equity"]), part["fills"]
     yield book.close(), np.empty(0, RECORDS["fills"])
-
-
-def _add(sums: dict[int, np.ndarray], keys: np.ndarray, **amounts: np.ndarray) -> None:
-    """Add amounts, arrays of the shape of `keys`, to the sums of their keys."""
-    found, place = np.unique(keys, return_inverse=True)
-    for name, values in amounts.items():
-        column = _AMOUNTS.index(name)
-        for key, amount in zip(found.tolist(), np.bincount(place, values, len(found)), strict=True):
-            sums.setdefault(key, np.zeros(len(_AMOUNTS)))[column] += amount
-
-
-def _word(by: By, key: int, names: RunNames) -> str:
-    words: dict[By, Any] = {
-        By.SYMBOL: lambda: names.instruments[key].symbol,
-        By.LIQUIDITY: lambda: "maker" if key else "taker",
-        By.TAG: lambda: Tag(key).name.lower(),
-        By.ENTRY_TAG: lambda: Tag(key).name.lower(),
-    }
-    return str(words.get(by, lambda: key)())
