@@ -39,7 +39,7 @@ class Constant(Disturbances, BothWays):
 class Colo(Constant):
     """Same availability zone as the matching engine: 250 us each way.
 
-    Provenance: an assumption. A packet inside one cloud zone takes 50 to 150 us one way; the rest is a gateway that
+    Provenance: an assumption, not a measurement: about 100 us for the network inside a zone, the rest for a gateway that
     parses, checks and queues the order.
     """
 
@@ -52,8 +52,8 @@ class Colo(Constant):
 class SameRegion(Constant):
     """Same cloud region, another zone: 2 ms each way.
 
-    Provenance: an assumption. Zones of one region are 0.3 to 1 ms apart one way; the rest is a load balancer with TLS
-    and the gateway, for an account without a direct line.
+    Provenance: an assumption, not a measurement: up to 1 ms for the network between zones, the rest for a load balancer
+    with TLS and the gateway, for an account without a direct line.
     """
 
     name: str = param("same_region", "registry name")
@@ -65,8 +65,8 @@ class SameRegion(Constant):
 class Retail(Constant):
     """A home connection: 40 ms each way, and 40 ms more on the recorded feed.
 
-    Provenance: an assumption. Light in fibre needs 5 us per km, so 4,000 km of route take 20 ms one way; a home line
-    and the public internet's detours double that. From another continent it is 100 ms and more.
+    Provenance: an assumption, not a measurement. Light in fibre needs 5 us per km, so 4,000 km of route take 20 ms one
+    way; a home line and the detours of the public internet are taken to double that.
     """
 
     name: str = param("retail", "registry name")
