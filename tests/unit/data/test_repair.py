@@ -296,6 +296,7 @@ def test_a_repaired_feed_has_a_key_of_its_own_and_is_repaired_once(store):
     plain, mended = ArrayFeed(events, tick_size=0.1), feed(events)
     assert store.load(plain).key != store.load(mended).key
     assert store.load(mended).content_hash == store.load(plain).content_hash
+    assert store.load(mended).key == store.load(feed(events)).key != store.load(feed(clean_events(99))).key
     assert not list(store.root.glob("manifests/*.repairs.parquet"))
 
 
