@@ -78,6 +78,8 @@ class PlainLines(Console):
             print(f"data: {run.data_grade['line']}", flush=True)
         if run.latency:
             print(f"latency: {latency_line(run.latency)}", flush=True)
+        if run.books:
+            print(f"order book: {'; '.join(run.books)}", flush=True)
 
     def progress(self, run: RunContext, batch: SliceBatch) -> None:
         """Print a line if it is time."""

@@ -85,6 +85,8 @@ class TerminalConsole(Console):
             self.terminal.print(f"data: {run.data_grade['line']}", style=style, markup=False)
         if run.latency:
             self.terminal.print(f"latency: {latency_line(run.latency)}", style="dim", markup=False)
+        if run.books:
+            self.terminal.print(f"order book: {'; '.join(run.books)}", style="dim", markup=False)
         self._progress = _new_progress(self.terminal)
         self._task = self._progress.add_task("", total=1.0, at="", rate="", pnl="", left="")
         atexit.register(self._progress.stop)  # a broken run must not leave the terminal without its cursor

@@ -210,3 +210,26 @@ def test_the_form_of_the_book_changes_nothing_and_its_reason_is_kept(run: Callab
 
 def test_a_pairs_strategy_needs_one_level_only(run: Callable[..., RunResult]) -> None:
     assert rows(run("depth.levels=1")) == rows(run("depth=auto"))
+
+
+@pytest.mark.parametrize(
+    ("reader", "file"),
+    [
+        ("databento", "cme/esh4-glbx-mdp3-20231225.mbo.dbn.zst"),
+        ("lobster", "lobster/LOBSTER_SampleFile_GOOG_2012-06-21_5.zip"),
+    ],
+)
+def test_l3_fifo_fills_makers_in_the_queue_of_single_orders(
+    run: Callable[..., RunResult], shared_dir: Path, reader: str, file: str
+) -> None:
+    if reader == "databento":
+        pytest.importorskip("databento_dbn")
+    data = [f"data={reader}", f"data.files=[{shared_dir / 'data' / file}]", "data.book=l3"]
+    maker = ["+strategy=market_maker", "strategy.half_spread_bps=0.2", "sizing.notional=500000"]
+    fills = rows(run(*maker, *data, "queue=l3_fifo"))
+    assert len(fills) > 100
+    assert all(fill["maker"] for fill in fills)
+    with pytest.raises(DataError, match=r"queue=log_prob does not read"):
+        run(*maker, *data, "queue=log_prob")
+    with pytest.raises(DataError, match=r"there is no exchange=partial_fill"):
+        run(*maker, *data, "queue=l3_fifo", "exchange=partial_fill")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bt_framework.engine import _ledger
-from bt_framework.engine._state import CONTRACT, LEDGER
+from bt_framework.engine._state import CONTRACT, LEDGER, TIER
 from bt_framework.records import record
 
 BUY, SELL = 1, -1
@@ -77,16 +77,77 @@ def test_sums_of_decimal_lots_come_back_to_zero(form: Any) -> None:
 def test_a_fee_is_a_share_of_the_value_a_rate_per_quantity_and_a_flat_amount(
     form: Any, maker: int, fee: float
 ) -> None:
-    terms = record(
-        CONTRACT,
-        contract_size=10.0,
-        maker_value_frac=-0.01,
-        taker_value_frac=0.02,
-        maker_per_qty=0.5,
-        taker_per_qty=3.0,
-        per_fill=7.0,
-    )
-    assert form(_ledger.fill_fee)(terms, 100.0, 2.0, maker) == pytest.approx(fee)
+    terms = record(CONTRACT, contract_size=10.0, maker_per_qty=0.5, taker_per_qty=3.0, per_fill=7.0)
+    tier = record(TIER, maker_value_frac=-0.01, taker_value_frac=0.02)
+    assert form(_ledger.fill_fee)(terms, tier, 100.0, 2.0, maker) == pytest.approx(fee)
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("volume", "place"), [(0.0, 0), (4.9, 0), (5.0, 1), (99.0, 1), (100.0, 2), (1e18, 2)]
+)
+def test_the_tier_is_the_last_one_that_is_reached(form: Any, volume: float, place: int) -> None:
+    tiers = np.zeros(4, TIER)
+    tiers["min_volume"] = [0.0, 5.0, 100.0, np.inf]
+    assert form(_ledger.tier_of)(tiers.view(np.recarray), volume) == place
+
+
+INVERSE = {"inverse": 1, "contract_size": 100.0, "lot_size": 1.0}
+
+
+@BOTH
+def test_an_inverse_contract_pays_in_its_base(form: Any) -> None:
+    """Ten contracts of 100 USD bought at 50,000 are 0.02 BTC, sold at 62,500 they are 0.016: a gain of 0.004 BTC."""
+    row, realised = book(form, [(BUY, 50_000.0, 10.0), (SELL, 62_500.0, 10.0)], **INVERSE)
+    assert realised == [0.0, pytest.approx(0.004, abs=1e-15)]
+    assert (row.position_qty, row.average_px) == (0.0, 0.0)
+    assert row.cash == pytest.approx(0.004, abs=1e-15)
+    short, _ = book(form, [(SELL, 62_500.0, 10.0)], **INVERSE)
+    assert short.cash == pytest.approx(-0.016, abs=1e-15)
+    terms = record(CONTRACT, **INVERSE)
+    assert form(_ledger.equity_at)(short, terms, 50_000.0) == pytest.approx(-0.016 + 0.02 - 0.25, abs=1e-12)
+
+
+@BOTH
+def test_the_average_price_of_an_inverse_contract_is_the_harmonic_mean(form: Any) -> None:
+    row, _ = book(form, [(BUY, 40_000.0, 3.0), (BUY, 60_000.0, 3.0)], **INVERSE)
+    assert row.average_px == pytest.approx(48_000.0, rel=1e-14)
+    _, realised = book(form, [(BUY, 40_000.0, 3.0), (BUY, 60_000.0, 3.0), (SELL, 48_000.0, 6.0)], **INVERSE)
+    assert realised[2] == pytest.approx(0.0, abs=1e-15)
+
+
+@BOTH
+def test_a_fee_of_an_inverse_contract_is_a_share_of_its_value_in_base(form: Any) -> None:
+    tier = record(TIER, maker_value_frac=0.0002)
+    fee = form(_ledger.fill_fee)(record(CONTRACT, **INVERSE), tier, 50_000.0, 10.0, 1)
+    assert fee == pytest.approx(0.02 * 0.0002, rel=1e-14)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    ticks=st.lists(
+        st.tuples(st.sampled_from([BUY, SELL]), st.integers(1_000, 4_000), st.integers(1, 60)),
+        min_size=1,
+        max_size=40,
+    ),
+    mark=st.integers(1_000, 4_000),
+)
+def test_an_inverse_account_adds_up(ticks: list[tuple[int, int, int]], mark: int) -> None:
+    """What each fill has gained at the mark, side x q x size x (1 / px - 1 / mark), is cash + value, and realised +
+    unrealised; the compiled form says the same.
+    """
+    fills = [(side, px * 10.0, float(lots)) for side, px, lots in ticks]
+    mark_px = mark * 10.0
+    (row, realised), (compiled, _) = (book(form, fills, **INVERSE) for form in (plain, lambda f: f))
+    assert row.tobytes() == compiled.tobytes()
+    profit = sum(side * qty * 100.0 * (1 / px - 1 / mark_px) for side, px, qty in fills)
+    close = {"rel": 1e-9, "abs": 1e-12}
+    equity = plain(_ledger.equity_at)(row, record(CONTRACT, **INVERSE), mark_px) + row.fees
+    assert equity == pytest.approx(profit, **close)
+    held = row.position_qty
+    unrealised = held * 100.0 * (1 / row.average_px - 1 / mark_px) if held else 0.0
+    assert row.realised_pnl + unrealised == pytest.approx(profit, **close)
+    assert sum(realised) == pytest.approx(row.realised_pnl, **close)
 
 
 FILLS = st.lists(
