@@ -344,15 +344,15 @@ def open_batch(s: Any, row: Any, watch: Any) -> None:
 
 
 @kernel
-def scan_local(s: Any, row: Any, ev: Any, book: Any, watch: Any) -> None:
+def scan_local(s: Any, row: Any, kind: Any, histograms: Any, series: Any, windows: Any) -> None:
     """What a LOCAL row of valid values says of the latency and of prices."""
     latency_ns = row["local_ts"] - row["exch_ts"]
-    note_latency(s, watch[5], latency_ns)
+    note_latency(s, histograms, latency_ns)
     if s.batch_latency_ns == NONE or latency_ns < s.batch_latency_ns:
         s.batch_latency_ns = latency_ns
-    if ev & 0xFF == TRADE:
+    if kind == TRADE:
         s.trade_rows += 1
-        judge_px(watch[3][TRADES], watch[4][TRADES], row["px"], s.tick_size, s.rows)
+        judge_px(series[TRADES], windows[TRADES], row["px"], s.tick_size, s.rows)
 
 
 @cached_kernel
@@ -371,6 +371,7 @@ def scan_rows(rows: Any, s: Any, book: Any, orders: Any, watch: Any) -> None:
     watch : tuple of arrays, see `bt_framework.data._watch.new_watch`
     """
     best, tags, groups, _ = book
+    _, _, _, series, windows, histograms, _ = watch
     for i in range(len(rows)):
         row = rows[i]
         ev = np.int64(row["ev"])
@@ -391,7 +392,7 @@ def scan_rows(rows: Any, s: Any, book: Any, orders: Any, watch: Any) -> None:
             if ev & LOCAL:
                 s.live_local = clear_orders(orders[1], ev)
         if ev & LOCAL and usable:
-            scan_local(s, row, ev, book, watch)
+            scan_local(s, row, kind, histograms, series, windows)
             if kind < ADD:
                 replay_level(s, row, ev, best, tags, groups)
         s.rows += 1
