@@ -212,7 +212,8 @@ def main() -> None:
     for c in result["comparisons"]:
         print(
             f"equity every {c['equity_interval_ms']} ms, {c['rules']} rules: {c['ours_events_per_s'] / 1e6:.1f} M "
-            f"events/s against {c['by_hand_events_per_s'] / 1e6:.1f} M by hand, ratio {c['ratio']:.3f} ({c['fills']} fills)",
+            f"events/s against {c['by_hand_events_per_s'] / 1e6:.1f} M by hand, ratio {c['ratio']:.3f} "
+            f"({c['fills']} fills)",
             file=sys.stderr,
         )
     print(json.dumps(result))

@@ -61,7 +61,7 @@ class VolatilityTargetSizing(Sizing):
                 "last_px": zeros,
                 "last_ts": zeros.astype(np.int64),
                 "samples": zeros,
-                "sum": zeros,
+                "squares": zeros,
                 "weight": zeros,
             }
         )

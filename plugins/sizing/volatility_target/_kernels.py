@@ -14,7 +14,7 @@ _LN2 = math.log(2.0)
 def sample(px, now_ts, asset, p, s):
     """Add a mid to the average of an instrument, if the time has come.
 
-    ``s.sum / s.weight`` is the exponentially weighted mean of (log-return)^2 / time between the mids, per ns; the
+    ``s.squares / s.weight`` is the exponentially weighted mean of (log-return)^2 / time between the mids, per ns; the
     weight of a return after a time t is 2^(-t / half_life_ns) of what it was.
     """
     passed_ns = now_ts - s.last_ts[asset]
@@ -23,7 +23,7 @@ def sample(px, now_ts, asset, p, s):
     if s.last_px[asset] > 0:
         keep = math.exp(-_LN2 * passed_ns / p.half_life_ns)
         log_return = math.log(px / s.last_px[asset])
-        s.sum[asset] = keep * s.sum[asset] + (1.0 - keep) * log_return * log_return / passed_ns
+        s.squares[asset] = keep * s.squares[asset] + (1.0 - keep) * log_return * log_return / passed_ns
         s.weight[asset] = keep * s.weight[asset] + (1.0 - keep)
         s.samples[asset] += 1
     s.last_px[asset], s.last_ts[asset] = px, now_ts
@@ -32,7 +32,7 @@ def sample(px, now_ts, asset, p, s):
 @kernel
 def volatility(asset, p, s):
     """Standard deviation of the log-return over ``p.period_ns``."""
-    return math.sqrt(s.sum[asset] / s.weight[asset] * p.period_ns)
+    return math.sqrt(s.squares[asset] / s.weight[asset] * p.period_ns)
 
 
 @kernel

@@ -14,7 +14,14 @@ HERE = Path(__file__).parent
 
 @pytest.mark.parametrize("variable", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
 def test_kernels_do_the_same_in_every_form(variable: str) -> None:
-    tests = [str(HERE / "test_ledger.py"), str(HERE / "test_pairs_and_rules.py")]
+    names = (
+        "test_ledger.py",
+        "test_pairs_and_rules.py",
+        "test_risk_rules.py",
+        "test_sizings.py",
+        "test_calendar.py",
+    )
+    tests = [str(HERE / name) for name in names]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         env=os.environ | {variable: "1"},

@@ -1,4 +1,4 @@
-"""Decisions of the built-in kernels, by hand on a desk without an engine."""
+"""Decisions of the built-in strategies, by hand on a desk without an engine."""
 
 from __future__ import annotations
 
@@ -9,19 +9,10 @@ import numpy as np
 import pytest
 
 from bt_framework.engine.strategy import params_record
-from bt_framework.records import INTENT, IntentKind, OrderType, Tag, record
+from bt_framework.records import IntentKind, OrderType, Tag, record
 from bt_framework.records import SignalKind as S
 from bt_framework.results.run import Instrument
 from bt_framework.testing.desk import Desk
-from bt_plugins.risk.max_order_notional import MaxOrderNotional
-from bt_plugins.risk.max_order_notional._kernels import allow as allow_order
-from bt_plugins.risk.max_position import MaxPosition
-from bt_plugins.risk.max_position._kernels import allow as allow_position
-from bt_plugins.risk.max_position._kernels import worst_position_qty
-from bt_plugins.sizing.fixed_notional import FixedNotional
-from bt_plugins.sizing.fixed_notional._kernels import unit_qty as notional_qty
-from bt_plugins.sizing.fixed_qty import FixedQty
-from bt_plugins.sizing.fixed_qty._kernels import unit_qty as fixed_qty
 from bt_plugins.strategies.market_maker import MarketMaker
 from bt_plugins.strategies.market_maker import _kernels as mm
 from bt_plugins.strategies.ou_pairs import Execution, OuPairs, OuPairsStrategy
@@ -181,63 +172,6 @@ def test_a_leg_that_lags_is_taken_after_the_time_limit(desk: Desk, state: Any, e
     # At last half a pair is given up: a stop, and the leg that was filled is sold.
     assert tags == [[rests], [rests], [late], [(0, 1, int(Tag.STOP))]]
     assert state.direction == 0
-
-
-RULE_CASES = [
-    (0.0, 0.0, BUY, 10.0, True),
-    (0.0, 0.0, BUY, 10.1, False),
-    (0.0, 0.0, SELL, 10.1, False),
-    (6.0, 0.0, BUY, 4.0, True),
-    (6.0, 0.0, BUY, 4.1, False),
-    (0.0, 6.0, BUY, 4.1, False),
-    (50.0, 0.0, SELL, 50.0, True),
-    (50.0, 0.0, SELL, 60.0, True),
-    (50.0, 0.0, SELL, 60.1, False),
-    (-50.0, 20.0, BUY, 30.0, True),
-]
-
-
-@pytest.mark.parametrize(("position", "working", "side", "qty", "answer"), RULE_CASES)
-def test_max_position_counts_what_is_working_and_lets_reductions_through(
-    desk: Desk, position: float, working: float, side: int, qty: float, answer: bool
-) -> None:
-    p = params_record(MaxPosition(limit_notional=1_000.0))
-    desk.hold(0, position)
-    if working:
-        desk.work(0, side, 99.5, working)
-    intent = record(INTENT, kind=IntentKind.NEW, asset=0, side=side, px=99.5, qty=qty)
-    assert allow_position(desk.market, desk.account, intent, p) == answer
-
-
-def test_max_position_does_not_count_the_order_that_is_modified_twice(desk: Desk) -> None:
-    p = params_record(MaxPosition(limit_notional=1_000.0))
-    order_id = desk.work(0, BUY, 99.5, 8.0)
-    modify = record(INTENT, kind=IntentKind.MODIFY, order_id=order_id, asset=0, side=BUY, px=99.0, qty=8.0)
-    assert allow_position(desk.market, desk.account, modify, p)
-    another = record(INTENT, kind=IntentKind.NEW, order_id=9, asset=0, side=BUY, px=99.0, qty=8.0)
-    assert not allow_position(desk.market, desk.account, another, p)
-    assert worst_position_qty(1.0, 2.0, SELL, 4.0) == -5.0
-
-
-@pytest.mark.parametrize(
-    ("asset", "px", "qty", "answer"),
-    [(0, 100.0, 10.0, True), (0, 100.0, 10.1, False), (1, 5.0, 20.0, True), (1, 5.0, 21.0, False)],
-)
-def test_max_order_notional_is_price_x_quantity_x_contract_size(
-    desk: Desk, asset: int, px: float, qty: float, answer: bool
-) -> None:
-    p = params_record(MaxOrderNotional(limit_notional=1_000.0))
-    intent = record(INTENT, kind=IntentKind.NEW, asset=asset, side=BUY, px=px, qty=qty)
-    assert allow_order(desk.market, desk.account, intent, p) == answer
-
-
-def test_sizes_by_hand(desk: Desk) -> None:
-    p = params_record(FixedNotional(notional=1_000.0))
-    assert notional_qty(desk.market, desk.account, 0, p) == 10.0
-    assert notional_qty(desk.market, desk.account, 1, p) == pytest.approx(20.0)
-    desk.quote(0, bid_px=math.nan, ask_px=100.0)
-    assert notional_qty(desk.market, desk.account, 0, p) == 0.0
-    assert fixed_qty(desk.market, desk.account, 0, params_record(FixedQty(qty=0.3))) == 0.3
 
 
 def test_the_market_maker_quotes_both_sides_around_mid_and_leans_against_its_inventory() -> None:
