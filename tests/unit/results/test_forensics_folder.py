@@ -18,9 +18,11 @@ from bt_framework.results._aligned import aligned
 from bt_framework.results._legs import Contracts
 from bt_framework.results._lives import lives
 from bt_framework.results.folder import RunFolder, start
+from bt_framework.results.record import RunRecord
 from bt_framework.results.result import RunResult
 from bt_framework.results.run import Instrument, SliceBatch
 from bt_framework.results.schemas import to_records
+from bt_framework.results.summary import summary_rows
 from bt_framework.results.trades import CostMethod, trade_book
 from bt_plugins.writers.parquet import Parquet, build
 
@@ -209,3 +211,15 @@ def test_a_damaged_file_is_an_error_that_names_it(tmp_path: Path, make_run: Any,
     (run.run_dir / "fills.parquet").write_bytes(b"PAR1 is how it begins")
     with pytest.raises(StorageError, match=r"fills\.parquet cannot be read"):
         result.attribution("tag")
+
+
+def test_the_summary_says_what_round_trips_came_to(make_run: Any, make_summary: Any) -> None:
+    summary = make_summary()
+    trades = {"trades_won": 3, "trades_lost": 13, "mean_trade_s": 3.819}
+    rows = summary_rows(
+        RunRecord.started(make_run()).finished(make_summary(metrics=summary.metrics | trades))
+    )
+    labels = [label for label, _ in rows]
+    assert labels[labels.index("trades") + 1] == "round trips"
+    assert dict(rows)["round trips"] == "3 won, 13 lost, open for 3.82 s on average"
+    assert "round trips" not in dict(summary_rows(RunRecord.started(make_run()).finished(summary)))

@@ -2,12 +2,15 @@ import dataclasses
 import json
 import re
 
+import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from bt_framework.cli.main import main
 from bt_framework.results.folder import finish, start
 from bt_framework.results.process import this_process
 from bt_framework.results.run import Status
+from bt_framework.results.schemas import to_arrow
 from bt_plugins.stores.sqlite import SqliteStore
 
 
@@ -133,3 +136,63 @@ def test_reindex_rebuilds_a_deleted_index(bt, runs_dir):
     (runs_dir / "20240800-abc" / "run.json").write_text("{")
     code, out, err = bt("reindex")
     assert (code, "20240800-abc/run.json must be the record of a run" in err) == (1, True)
+
+
+@pytest.fixture
+def traded(runs_dir, make_run):
+    """Give the completed run two instruments' fills, samples and orders; return its fills."""
+    from ledger_flows import FUTURE, SPOT, random_flow
+
+    from bt_framework.records import ORDER, OrderEvent
+
+    flow = random_flow(1, (SPOT, FUTURE), 30, flat=False, compiled=False)
+    run = make_run(runs_dir, run_id="20240800-abc", instruments=(SPOT, FUTURE))
+    orders = np.zeros(len(flow.fills), ORDER)
+    for name in ("local_ts", "order_id", "asset", "side", "px", "qty", "tag"):
+        orders[name] = flow.fills[name]
+    orders["event"] = OrderEvent.SUBMITTED
+    for name, rows in (("fills", flow.fills), ("equity", flow.equity), ("orders", orders)):
+        pq.write_table(to_arrow(name, rows, run), run.run_dir / f"{name}.parquet")
+    record = json.loads((run.run_dir / "run.json").read_text())
+    record["instruments"] = [dataclasses.asdict(i) for i in (SPOT, FUTURE)]
+    (run.run_dir / "run.json").write_text(json.dumps(record))
+    return flow
+
+
+def test_trades_of_a_run_are_listed_by_both_methods(bt, traded):
+    code, out, err = bt("trades", "20240800", "--limit", "3")
+    assert (code, len(out.splitlines()), err) == (0, 4, "the first 3; --limit 0 lists all\n")
+    assert out.split()[:3] == ["entry", "(UTC)", "open"]
+    for method in ("fifo", "average_cost"):
+        rows = json.loads(bt("trades", "20240800", "--method", method, "--limit", "0", "--json")[1])
+        assert sum(row["net_pnl"] for row in rows) == pytest.approx(traded.last_equity)
+        assert {row["open"] for row in rows} == {True, False}
+
+
+def test_orders_of_a_run_are_listed_with_their_lives(bt, traded):
+    code, out, _ = bt("orders", "20240800", "--limit", "0")
+    assert (code, len(out.splitlines())) == (0, 31)
+    (order,) = json.loads(bt("orders", "20240800", "--limit", "1", "--json")[1])
+    assert (order["order_id"], order["status"], order["queue_ahead_qty"]) == (1, "pending", None)
+
+
+@pytest.mark.parametrize("by", ["symbol", "tag", "signal", "liquidity", "entry_tag", "entry_signal"])
+def test_pnl_of_a_run_is_attributed(bt, traded, by):
+    rows = json.loads(bt("pnl", "20240800", "--by", by, "--json")[1])
+    assert sum(row["net_pnl"] for row in rows) == pytest.approx(traded.last_equity)
+    assert bt("pnl", "20240800", "--by", by)[1].split()[0] == "key"
+
+
+def test_the_options_are_the_methods_and_keys_that_there_are():
+    from bt_framework.cli import runs
+    from bt_framework.results.forensics import By
+    from bt_framework.results.trades import CostMethod
+
+    assert list(CostMethod) == list(runs._METHODS)
+    assert list(By) == list(runs._KEYS)
+
+
+def test_a_run_without_rows_lists_none(bt):
+    assert bt("trades", "20240801-abc")[:2] == (0, "none\n")
+    assert bt("pnl", "20240801-abc")[:2] == (0, "none\n")
+    assert bt("orders", "20240801-abc", "--json")[:2] == (0, "[]\n")
