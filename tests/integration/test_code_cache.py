@@ -17,7 +17,7 @@ PLUGIN = {
         from dataclasses import dataclass
         import numpy as np
         from bt_framework.config.schema import ComponentConfig, Duration, param
-        from bt_framework.engine.rules import RiskRule
+        from bt_framework.engine.rules import RiskRule, RiskRuleConfig, RuleKernels
         from bt_framework.engine.strategy import Kernels, Strategy, params_record
         from bt_framework.hookspecs import hookimpl
 
@@ -38,14 +38,12 @@ PLUGIN = {
                 return np.zeros(1, np.dtype([("unused", "i8")])).view(np.recarray)[0]
 
         @dataclass
-        class Gate(ComponentConfig):
+        class Gate(RiskRuleConfig):
             \"\"\"Lets everything through.\"\"\"
             name: str = param("gate", "registry name")
 
         class GateRule(RiskRule):
-            kernel = "wheel_kernels:allow"
-            def params(self, instruments):
-                return params_record(Gate())
+            kernels = RuleKernels(allow="wheel_kernels:allow")
 
         @hookimpl
         def register_strategies(register):
@@ -53,7 +51,7 @@ PLUGIN = {
 
         @hookimpl
         def register_risk_rules(register):
-            register(Gate, lambda config: GateRule())
+            register(Gate, GateRule)
 
         @hookimpl
         def config_search_path():
@@ -74,7 +72,7 @@ PLUGIN = {
             out.signal(1, 1, spoke(p.factor), 0.0, 0.0, 0.0)
 
         @kernel
-        def allow(market, account, intent, p):
+        def allow(market, account, intent, p, s):
             return True
         """,
     "wheel_near.py": """

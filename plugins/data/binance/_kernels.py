@@ -555,10 +555,11 @@ def scan(text: Any, end: int, symbol: Any, rows: Any, state_array: Any) -> int:
         A `ScanStatus`.
     """
     state = state_array[0]
-    message = np.zeros(1, _MESSAGE)[0]
+    messages = np.zeros(1, _MESSAGE)
     p = state["pos"]
     while p < end:
         start = p
+        message = messages[0]  # in the loop: a record alone does not keep its array
         message["has"] = message["kind"] = message["n_bids"] = message["n_asks"] = 0
         message["market"] = 1
         free = rows[state["n_rows"] :]
