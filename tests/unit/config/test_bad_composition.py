@@ -15,7 +15,10 @@ RUN = "+strategy=ou_pairs"
 RULE_KEYS = (
     "The keys of risk.max_position (MaxPosition) are: action, resume_after_ns, time_zone, limit_notional."
 )
-LATENCY_KEYS = "The keys of latency (SameRegion) are: entry_ns, response_ns, feed_offset_ns."
+LATENCY_KEYS = (
+    "The keys of latency (SameRegion) are: entry_ns, response_ns, feed_offset_ns, feed_jitter_ns, feed_jitter_sigma, "
+    "feed_jitter_step_ns, outages, outage_mode."
+)
 UNITS = "Write one of ns, us, ms, s, min, h, d, for example 250us."
 DURATION = "a duration, whole nanoseconds or text with a unit such as 250us"
 HYDRA_KEYS = (
@@ -345,7 +348,7 @@ class TestOptionsOfTheUser:
     def test_a_schema_that_nobody_registers_is_named(self, host: PluginHost, tmp_path: Path) -> None:
         self.write(tmp_path, "latency/bad", "defaults:\n  - /schema/latency/warp@_here_\n")
         message = message_of(host, RUN, "latency=bad", config_dir=tmp_path)
-        assert message.startswith("the YAML option latency/warp: its schema must be one of colo, retail, ")
+        assert message.startswith("the YAML option latency/warp: its schema must be one of colo, constant, ")
 
     def test_a_plain_name_is_enough_but_must_exist(self, host: PluginHost, tmp_path: Path) -> None:
         self.write(tmp_path, "latency/bad", "name: warp\n")
@@ -400,7 +403,8 @@ class TestOptionsOfTheUser:
         ({"latency": {"name": "colo", "entry_ns": "x"}}, "latency.entry_ns must be a duration, was 'x'"),
         (
             {"latency": "colo"},
-            "latency must be one of colo, retail, same_region, zero, chosen with latency=NAME, was 'colo'.",
+            "latency must be one of colo, constant, feed_derived, historical, jitter, retail, same_region, zero, "
+            "chosen with latency=NAME, was 'colo'.",
         ),
         ({"latency": {"name": "colo", "entry": 1}}, "unknown key latency.entry."),
         ({"latency": {"name": "colo", "entry_ns": [1]}}, "latency.entry_ns must be a duration, "),
