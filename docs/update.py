@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,60 @@ def hooks(which: str) -> str:
     return _table(("hook", "purpose"), rows)
 
 
+def conformance(_: str) -> str:
+    """Every scenario of the conformance set: feed, orders, what must happen and why, and what does."""
+    from bt_framework.testing.conformance import BtSimulator, scenarios
+
+    return "\n".join(_scenario(scenario, BtSimulator()) for scenario in scenarios())
+
+
+def _scenario(scenario: Any, simulator: Any) -> str:
+    from bt_framework.testing.conformance import check, describe
+
+    groups: dict[tuple[Any, ...], list[Any]] = {}
+    for case in scenario.cases:
+        groups.setdefault((case.fills, case.ends, case.because), []).append(case)
+    rows = []
+    for (fills, ends, because), cases in groups.items():
+        found = {check(simulator, scenario, case) for case in cases}
+        queues = {case.venue.queue for case in cases}
+        rows.append(
+            (
+                "all" if len(queues) == 6 else ", ".join(f"`{q}`" for q in sorted(queues)),
+                ", ".join(f"`{x}`" for x in sorted({case.venue.exchange for case in cases})),
+                "; ".join(describe(fill) for fill in fills) or "-",
+                ", ".join(ends),
+                because,
+                "; ".join(sorted(found - {""})) or "as expected",
+            )
+        )
+    feed = "; ".join(_event(event) for event in scenario.events)
+    orders = "; ".join(_request(order) for order in scenario.orders)
+    head = ("queue", "exchange", "fills", "orders end", "because", "result")
+    text = f"### `{scenario.name}`\n\n{scenario.title}.\n\n"
+    return text + f"* feed: {feed}\n* orders: {orders}\n\n{_table(head, rows)}"
+
+
+def _event(event: Mapping[str, Any]) -> str:
+    """A feed event for people."""
+    at, px, qty = f"{event['at_ms']:g}", f"{event['px']:g}", f"{event['qty']:g}"
+    side = {"buy": "bid", "sell": "ask"}[event["side"]]
+    if event["what"] == "trade":
+        return f"{at} trade {qty} at {px}, {event['side']}er takes"
+    if "id" in event:
+        return f"{at} {event['what']} {side} {event['id']}, {qty} at {px}"
+    return f"{at} {side} {px} x {qty}"
+
+
+def _request(order: Mapping[str, Any]) -> str:
+    """A row of the orders for people."""
+    at = f"{order['at_ms']:g}"
+    if order["do"] == "cancel":
+        return f"{at} cancel {order['order']}"
+    limit = f" at {order['px']:g}, {order['tif'].upper()}" if order["do"] == "limit" else ", market"
+    return f"{at} {order['side']} {order['qty']:g}{limit}"
+
+
 PARTS: dict[str, Callable[[str], str]] = {
     "components": components,
     "settings": settings,
@@ -79,6 +133,7 @@ PARTS: dict[str, Callable[[str], str]] = {
     "experiments": experiments,
     "tables": tables,
     "hooks": hooks,
+    "conformance": conformance,
 }
 
 
