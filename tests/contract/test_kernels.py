@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bt_framework.engine.rules import RiskRule, Sizing
+from bt_framework.engine.rules import RiskRule, RiskRuleConfig, RuleKernels, Sizing, rule_state
 from bt_framework.engine.stand_in import MarketStandIn
 from bt_framework.engine.strategy import Kernels, Strategy, params_record
 from bt_framework.engine.view import MarketView
@@ -108,10 +108,21 @@ def test_a_strategy_that_breaks_the_contract_is_told_how(kernel: str, text: str)
 
 
 class _WrongRule(RiskRule):
-    kernel = "wrong_kernels:not_bool"
+    def __init__(self, **kernels: str) -> None:
+        super().__init__(RiskRuleConfig())
+        self.kernels = RuleKernels(**{kind: f"wrong_kernels:{name}" for kind, name in kernels.items()})
 
-    def params(self, instruments: Any) -> np.record:
-        return params_record(contracts.INSTRUMENTS[0])
+
+class _RuleOfBareState(_WrongRule):
+    def state(self, instruments: Any) -> np.record:
+        return params_record(self.config)
+
+
+class _RuleOfOneState(_WrongRule):
+    kept = rule_state()
+
+    def state(self, instruments: Any) -> np.record:
+        return self.kept
 
 
 class _WrongSizing(Sizing):
@@ -121,9 +132,26 @@ class _WrongSizing(Sizing):
         return params_record(contracts.INSTRUMENTS[0])
 
 
-def test_rules_that_break_the_contract_are_told_how() -> None:
-    with pytest.raises(AssertionError, match="must return a bool"):
-        contracts.check_risk_rule(_WrongRule())
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (_WrongRule(allow="not_bool"), "must return a bool"),
+        (_WrongRule(allow="refuses_without_a_value"), "must set s.value and s.limit before it refuses"),
+        (_WrongRule(watch="breaches_without_a_value"), "must set s.value and s.limit before it refuses"),
+        (_WrongRule(allow="writes_the_intent"), "must not write to intent or p"),
+        (_WrongRule(watch="writes_its_params"), "must not write to intent or p"),
+        (_WrongRule(watch="moves_an_order"), "must not write to market or account"),
+        (_WrongRule(), "a rule must have a kernel"),
+        (_RuleOfBareState(allow="not_bool"), "must begin with RULE_STATE: use rule_state"),
+        (_RuleOfOneState(allow="not_bool"), "must be fresh"),
+    ],
+)
+def test_rules_that_break_the_contract_are_told_how(rule: RiskRule, text: str) -> None:
+    with pytest.raises(AssertionError, match=text):
+        contracts.check_risk_rule(rule)
+
+
+def test_sizings_that_break_the_contract_are_told_how() -> None:
     with pytest.raises(AssertionError, match="must return a finite number >= 0, was -1"):
         contracts.check_sizing(_WrongSizing())
 
