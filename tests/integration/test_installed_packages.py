@@ -107,12 +107,21 @@ class TestMomentum:
         assert (counts["fills"], counts["orders"]) == (0, 0)
         assert counts["refusals"] > 0
 
+    def test_its_rule_breaks_circuits_as_the_built_in_ones_do(self, site: Path, tmp_path: Path) -> None:
+        run = ["+strategy=momentum", "data.duration_ns=2min", "console=json", "risk=[max_spread]"]
+        done = bt(site, tmp_path, *run, "risk.max_spread.limit_bps=0", "risk.max_spread.action=HALT_FOR_DAY")
+        counts = json.loads(done.stdout)["counts"]
+        assert (counts["orders"], counts["risk_events"]) == (0, 1)
+        assert counts["refusals"] > 1
+
     def test_it_is_listed_with_its_package_version_and_keys(self, site: Path, tmp_path: Path) -> None:
         listed = bt(site, tmp_path, "plugins", "risk").stdout.splitlines()
         at = listed.index(
             "risk  max_spread  bt-momentum 0.3.0  Refuse orders while the spread is wider than a limit."
         )
-        assert listed[at + 1].split() == [
+        keys = [line.split() for line in listed[at + 1 : at + 5]]
+        assert [key[0] for key in keys] == ["action", "resume_after_ns", "time_zone", "limit_bps"]
+        assert keys[-1] == [
             "limit_bps",
             "float",
             "5.0",
