@@ -108,6 +108,11 @@ def test_jitter_differs_by_seed_and_symbol_and_not_by_interval(feed: StoredFeed)
     assert rows_of(model, span_of(feed)).tobytes() == rows.tobytes()
     assert rows_of(model, span_of(feed, seed=2)).tobytes() != rows.tobytes()
     assert rows_of(model, span_of(feed, symbol="OTHER")).tobytes() != rows.tobytes()
+    assert model.table is not None
+    identities = [
+        model.table.identity(span_of(feed, seed=n, symbol=s)) for n, s in ((1, "A"), (2, "A"), (1, "B"))
+    ]
+    assert identities[0] != identities[1] != identities[2] != identities[0]
     whole = span_of(feed)
     later = LatencySpan("TEST", whole.start_ts + 500 * MS, whole.end_ts, 1, feed, print)
     part = rows_of(model, later)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bt_framework.engine._latency_at import latencies_at
@@ -34,6 +34,10 @@ def laid(rows: np.ndarray, outages: Spans, windows: list[Window]) -> np.ndarray:
     through = laid[laid["exch_ts"] >= laid["req_ts"]]
     assert np.all(np.diff(through["exch_ts"]) >= 0)
     return laid
+
+
+def given_rows(*rows: tuple[int, int, int]) -> np.ndarray:
+    return np.array([(*row, 0) for row in rows], LATENCY_ROW)
 
 
 def test_an_outage_over_constants_delays_to_its_end_to_the_nanosecond() -> None:
@@ -96,6 +100,20 @@ def spans(draw: Any) -> Spans:
     return list(zip(edges[0::2], edges[1::2], strict=False))
 
 
+@example(rows=given_rows((1_000, 1_000, 1_000)), outages=[(900, 904)], rejects=True)
+@example(
+    rows=given_rows((1_000, 1_000, 1_000), (1_001, 1_004, 1_011)), outages=[(1_001, 1_002)], rejects=True
+)
+@example(
+    rows=given_rows((1_007, 1_007, 1_007), (1_007, 1_157, 1_157), (1_007, 1_157, 1_161)),
+    outages=[(900, 1_157)],
+    rejects=False,
+)
+@example(
+    rows=given_rows((1_093, 1_093, 1_093), (1_183, 1_183, 1_183), (1_183, 1_184, 1_186)),
+    outages=[(900, 1_183)],
+    rejects=False,
+)
 @given(rows=tables(), outages=spans(), rejects=st.booleans())
 def test_outages_over_any_table_keep_the_rules(rows: np.ndarray, outages: Spans, rejects: bool) -> None:
     curve = Curve(rows)
