@@ -10,7 +10,16 @@ from bt_framework.registry import Kind
 OPTIONS = {
     Kind.DATA: {"binance", "lobster", "npz", "synthetic_pair"},
     Kind.STRATEGY: {"ou_pairs", "market_maker"},
-    Kind.LATENCY: {"colo", "same_region", "retail", "zero"},
+    Kind.LATENCY: {
+        "constant",
+        "colo",
+        "same_region",
+        "retail",
+        "zero",
+        "jitter",
+        "feed_derived",
+        "historical",
+    },
     Kind.QUEUE: {
         "risk_averse",
         "log_prob",

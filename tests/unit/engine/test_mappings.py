@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from bt_framework.engine._mappings import PassedPages
+from bt_framework.engine.latency import LATENCY_ROW
 from bt_framework.records import EVENT
 
 ROWS = 1_000_000
@@ -63,3 +64,12 @@ def test_pages_are_given_back_in_large_steps_only(mapped: np.ndarray) -> None:
 
 def test_events_in_memory_are_left_alone() -> None:
     assert PassedPages(np.zeros(ROWS, EVENT)).release(ROWS) == 0
+
+
+@needs_proc
+def test_rows_of_a_latency_table_are_given_back_by_the_time_of_their_requests(tmp_path: Path) -> None:
+    rows = np.zeros(ROWS, LATENCY_ROW)
+    rows["req_ts"] = np.arange(ROWS)
+    rows.tofile(tmp_path / "table.rows")
+    found = np.memmap(tmp_path / "table.rows", LATENCY_ROW, mode="r")
+    assert PassedPages(found, time="req_ts").release(ROWS * 3 // 4) == pytest.approx(ROWS * 24, abs=8192)

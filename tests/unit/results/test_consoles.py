@@ -154,3 +154,13 @@ def test_rich_and_pyarrow_are_not_imported_before_they_are_used():
 def test_a_negative_interval_is_refused(config_class):
     with pytest.raises(ConfigError, match="interval_ns must be >= 0, was -1"):
         config_class(interval_ns=-1)
+
+
+def test_consoles_that_print_say_the_percentiles_of_the_latencies(capsys, make_run, make_summary):
+    ways = {"entry_p50_ns": 250e3, "entry_p99_ns": 1e6, "response_p50_ns": 300e3, "response_p99_ns": 2e6}
+    run = make_run(latency={"A": ways | {"rejected_frac": 0.0}, "B": ways | {"rejected_frac": 0.25}})
+    part = "entry p50 250us p99 1ms, response p50 300us p99 2ms"
+    line = f"latency: A {part}; B {part}, rejected 25.00% of the time"
+    play(plain.build(plain.PlainConsole()), run, make_summary())
+    assert line in capsys.readouterr().out.splitlines()
+    assert line in on_terminal(run, make_summary(), width=160)
