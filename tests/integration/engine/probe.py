@@ -81,6 +81,7 @@ def session_of(
     roi: bool = True,
     book: bool = False,
     log_rows: int = 16_384,
+    latency_rows: np.ndarray[Any, Any] | None = None,
     start_ms: float = 0,
 ) -> tuple[Session, Any]:
     """Return a session of the probe on `feeds`, and its state. Prices 90 to 110, tick 0.5, lot 0.25."""
@@ -94,6 +95,7 @@ def session_of(
             fees,
             low_px=90.0 if roi else None,
             high_px=110.0 if roi else None,
+            latency_rows=latency_rows,
         )
         for index, feed in enumerate(feeds)
     ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from probe_kernels import CANCEL, LIMIT
 from bt_framework.engine._latency_at import latencies_at
 from bt_framework.engine.latency import Curve, Disturbed, Rows, Window, latency_rows
 from bt_framework.engine.models import LatencyModel
+from bt_framework.engine.session import Session
 from bt_framework.records import OrderEvent
 from bt_framework.testing.feeds import START_TS
 from bt_framework.units import NS_PER_MS as MS
@@ -36,28 +38,15 @@ def laid(rows: Rows, outages: list[tuple[int, int]], windows: list[Window]) -> R
     return np.concatenate([p.copy() for p in Disturbed(Curve(rows), outages, windows).pieces()])
 
 
+def session_with(rows: Rows, script: Any = SCRIPT) -> Session:
+    """Return a session of the probe with these latencies."""
+    feed = flat_book(until_ms=700)
+    return session_of([feed], script, end_ms=600, timer_ms=5, latency=LatencyModel(), latency_rows=rows)[0]
+
+
 def orders_of(rows: Rows, *, max_wakes: int = 1_000, script: Any = SCRIPT) -> np.ndarray:
     """The orders table of a run with these latencies."""
-    from bt_framework.engine.session import Session
-
-    made: dict[str, Any] = {}
-
-    class Late(Session):
-        """Session whose market has the table."""
-
-        def __init__(self, markets: Any, *args: Any, **options: Any) -> None:
-            super().__init__([replace(m, latency_rows=rows) for m in markets], *args, **options)
-            made["session"] = self
-
-    import probe
-
-    before, probe.Session = probe.Session, Late  # type: ignore[misc]
-    try:
-        session, _ = session_of(
-            [flat_book(until_ms=700)], script, end_ms=600, timer_ms=5, latency=LatencyModel()
-        )
-    finally:
-        probe.Session = before  # type: ignore[misc]
+    session = session_with(rows, script)
     try:
         return np.concatenate([tables["orders"].copy() for tables in session.slices(max_wakes)])
     finally:
@@ -103,7 +92,8 @@ def test_sent_accepted_and_answered_times_are_those_of_the_table(name: str) -> N
     assert answers["exch_ts"][accepted].tolist() == [exch for event, exch, _ in expected if event == ACCEPTED]
     # Answers come in the order in which they were sent: a rejection on its way holds up what was sent after it.
     left_ts = [
-        exch if event == ACCEPTED else int(s["local_ts"]) for (event, exch, _), s in zip(expected, sent, strict=False)
+        exch if event == ACCEPTED else int(s["local_ts"])
+        for (event, exch, _), s in zip(expected, sent, strict=False)
     ]
     order = np.argsort(left_ts, kind="stable")
     back_ts = np.maximum.accumulate(np.array([back for _, _, back in expected])[order])
@@ -145,3 +135,15 @@ def test_slices_do_not_matter(name: str) -> None:
     whole = orders_of(TABLES[name], max_wakes=10**9)
     for max_wakes in (1, 7):
         assert orders_of(TABLES[name], max_wakes=max_wakes).tobytes() == whole.tobytes()
+
+
+def test_a_table_lives_as_long_as_the_engine_that_reads_it() -> None:
+    rows = drawn(6)
+    known, session = weakref.ref(rows), session_with(rows)
+    del rows
+    gc.collect()
+    assert known() is not None
+    session.close()
+    del session
+    gc.collect()
+    assert known() is None
