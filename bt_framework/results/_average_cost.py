@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ class AverageCost:
 
     def __init__(self, instruments: Sequence[Instrument]) -> None:
         self._contracts = Contracts(instruments)
-        self._open = [np.zeros(1, LEG) for _ in instruments]
+        self._open = [_rows(np.zeros(1, LEG))[0] for _ in instruments]
         self._last_fill_ts = np.zeros(len(instruments), np.int64)
         self._mid_px = np.full(len(instruments), np.nan)
         self._last_ts = 0
@@ -42,8 +43,7 @@ class AverageCost:
 
     def close(self) -> np.ndarray:
         """Return the open positions as trades."""
-        entries = np.concatenate(self._open)
-        entries = entries[entries["lots"] > 0]
+        entries = _legs([position for position in self._open if position["lots"] > 0])
         exits = np.zeros(len(entries), LEG)
         exits["local_ts"] = np.maximum(entries["local_ts"], self._last_ts)
         exits["px"], exits["lots"] = self._mid_px[entries["asset"]], 1
@@ -60,41 +60,53 @@ class AverageCost:
         since = np.concatenate(([self._last_fill_ts[asset]], new["local_ts"]))
         until = np.concatenate((new["local_ts"], [np.iinfo(np.int64).max]))
         first, end = np.searchsorted(times, since, side="right"), np.searchsorted(times, until, side="left")
-        low, high = extremes.between(first, end)
-        position, inverse = self._open[asset][0], bool(self._contracts.inverse[asset])
+        low, high = (px.tolist() for px in extremes.between(first, end))
+        position, inverse = self._open[asset], bool(self._contracts.inverse[asset])
         entries, exits, lots = [], [], []
-        for index, leg in enumerate(new):
+        for index, leg in enumerate(_rows(new)):
             _see(position, low[index], high[index])
             if position["lots"] == 0 or position["side"] == leg["side"]:
-                _add(position, leg, int(leg["lots"]), inverse)
+                _add(position, leg, leg["lots"], inverse)
                 continue
-            closed = min(int(position["lots"]), int(leg["lots"]))
+            closed = min(position["lots"], leg["lots"])
             entries.append(position.copy())
             exits.append(leg)
             lots.append(closed)
             _take(position, closed)
             if leg["lots"] > closed:
-                _add(position, leg, int(leg["lots"]) - closed, inverse)
+                _add(position, leg, leg["lots"] - closed, inverse)
         _see(position, low[-1], high[-1])
         if len(new):
             self._last_fill_ts[asset] = new["local_ts"][-1]
         if len(samples):
             self._mid_px[asset] = samples["mid_px"][-1]
-        return np.array(entries, LEG), np.array(exits, LEG), np.array(lots, np.int64)
+        return _legs(entries), _legs(exits), np.array(lots, np.int64)
 
 
-def _see(position: np.void, low_px: float, high_px: float) -> None:
+_Row = dict[str, Any]
+"""A LEG as Python's own numbers, which one by one are much faster than numpy's."""
+
+
+def _rows(legs: np.ndarray) -> list[_Row]:
+    names = LEG.names or ()
+    return [dict(zip(names, values, strict=True)) for values in legs.tolist()]
+
+
+def _legs(rows: list[_Row]) -> np.ndarray:
+    return np.array([tuple(row.values()) for row in rows], LEG)
+
+
+def _see(position: _Row, low_px: float, high_px: float) -> None:
     """Take prices into the extremes of the position."""
     position["low_px"] = min(position["low_px"], low_px)
     position["high_px"] = max(position["high_px"], high_px)
 
 
-def _add(position: np.void, leg: np.void, lots: int, inverse: bool) -> None:
+def _add(position: _Row, leg: _Row, lots: int, inverse: bool) -> None:
     """Add `lots` of `leg` to the position, or open one; the average price of an inverse contract is harmonic."""
-    held, frac = int(position["lots"]), lots / int(leg["lots"])
+    held, frac = position["lots"], lots / leg["lots"]
     if held == 0:
-        for name in LEG.names or ():
-            position[name] = leg[name]
+        position.update(leg)
     elif inverse:
         position["px"] = (held + lots) / (held / position["px"] + lots / leg["px"])
     else:
@@ -105,9 +117,9 @@ def _add(position: np.void, leg: np.void, lots: int, inverse: bool) -> None:
     _see(position, leg["px"], leg["px"])
 
 
-def _take(position: np.void, lots: int) -> None:
+def _take(position: _Row, lots: int) -> None:
     """Take `lots` from the position, with their part of fees and slippage."""
-    rest_frac = 1 - lots / int(position["lots"])
+    rest_frac = 1 - lots / position["lots"]
     for name in ("fee", "slippage"):
         position[name] *= rest_frac
     position["lots"] -= lots

@@ -151,3 +151,12 @@ def test_compiled_and_plain_kernels_book_the_same(seed: int, instruments: Any, n
         compiled, plain = (getattr(flow, name) for flow in flows)
         for field in compiled.dtype.names:
             np.testing.assert_allclose(compiled[field], plain[field], rtol=1e-13, atol=1e-9, err_msg=field)
+
+
+@pytest.mark.parametrize("name", ["cash", "fees", "equity", "position_qty"])
+def test_the_check_sees_what_is_wrong_by_two_billionths_of_the_notional(name: str) -> None:
+    flow = random_flow(7, ACCOUNTS[2], 20, flat=False, compiled=False)
+    check(flow)
+    flow.equity[name][-1] += 2e-9 * flow.notional
+    with pytest.raises(AssertionError):
+        check(flow)
