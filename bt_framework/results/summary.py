@@ -73,7 +73,7 @@ def latency_line(latency: Mapping[str, Mapping[str, float]]) -> str:
 
     >>> each = {"entry_p50_ns": 250e3, "entry_p99_ns": 1.5e6, "response_p50_ns": 2e6, "response_p99_ns": 2e6}
     >>> latency_line({"A": each | {"rejected_frac": 0.0}, "B": each | {"rejected_frac": 0.0}})
-    'entry p50 250us p99 1.500ms, response p50 2ms p99 2ms'
+    'entry p50 250us p99 1500us, response p50 2ms p99 2ms'
     """
     parts = {symbol: _latency_part(values) for symbol, values in latency.items()}
     if len(set(parts.values())) <= 1:
