@@ -16,7 +16,7 @@ def nearest_opposite_px(account, intent):
     nearest = math.nan
     for index in range(account.order_count()):
         order = account.order(index)
-        if order.asset == intent.asset and order.side == -intent.side and order.order_id != intent.order_id:
+        if order.asset == intent.asset and order.side == -intent.side:
             px = order.px
             if order.request == _MODIFY and (order.new_px - px) * intent.side < 0:
                 px = order.new_px

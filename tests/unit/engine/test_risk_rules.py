@@ -268,7 +268,8 @@ WEEK = [
     (5 * 24 + 10.0, False, 6 * 24 + 18.0),
     (6 * 24 + 18.0, True, None),
     (6 * 24 + 23.9, True, None),
-    (0.5, True, None),
+    (0.0, True, None),
+    (0.99, True, None),
     (1.0, False, 9.5),
 ]
 

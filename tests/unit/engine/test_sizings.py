@@ -54,7 +54,7 @@ def test_a_part_of_the_equity_grows_and_shrinks_with_it() -> None:
     assert sizer.at(5.0, asset=1) == pytest.approx(200.0)
     sizer.desk.ledger[1]["cash"] = 50_000.0
     assert sizer.at(100.0) == pytest.approx(150.0)
-    sizer.desk.ledger[1]["cash"] = -100_000.0
+    sizer.desk.ledger[1]["cash"] = -150_000.0
     assert sizer.at(100.0) == 0.0
     # 0.1 x 2 of the base currency; a contract of 100 at 50,000 is worth 0.002
     assert Sizer("percent_of_equity", INVERSE, capital=2.0).at(50_000.0) == pytest.approx(100.0)
@@ -105,15 +105,15 @@ def test_a_random_walk_is_given_its_volatility() -> None:
 
 def test_true_ranges_by_hand() -> None:
     sizer = Sizer("atr", risk_frac=0.01, atr_multiple=2.0, bar_ns="10s", bars=2, max_equity_frac=50.0)
-    bars = [[100.0, 102.0, 101.0], [104.0, 103.0], [103.0, 100.0, 99.0], [99.0]]
+    bars = [[100.0, 102.0, 101.0], [104.0, 103.0], [101.0, 100.0, 99.0], [99.0]]
     sizes = []
     for bar, mids in enumerate(bars):
         for place, mid in enumerate(mids):
             sizes.append(sizer.at(mid, 10 * bar + place))
-    # Ranges: 2; max(104, 101) - min(103, 101) = 3; 104 - 99 is 103 - 99 = 4.
+    # Ranges: 2; max(104, 101) - min(103, 101) = 3; the close of 103 - 99 = 4.
     assert sizes[:5] == [0.0] * 5
     mean = (2.0 + 3.0) / 2
-    for place, mid in ((5, 103.0), (6, 100.0), (7, 99.0)):
+    for place, mid in ((5, 101.0), (6, 100.0), (7, 99.0)):
         assert sizes[place] == pytest.approx(100_000.0 * 0.01 / (2.0 * mean), rel=1e-12), mid
     assert sizes[8] == pytest.approx(100_000.0 * 0.01 / (2.0 * (mean + (4.0 - mean) / 2)))
 
