@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bt_framework.engine.models import FeeSchedule, LatencyModel
-from bt_framework.engine.session import Clocking
+from bt_framework.engine.session import Clocking, Session
 from bt_framework.errors import EngineError
 from bt_framework.records import EVENT, EventFlag, EventKind, OrderEvent, OrderType, RefusalReason
 from bt_framework.results.run import Instrument
@@ -78,12 +78,12 @@ class Outcome(NamedTuple):
         ]
 
 
-def run(
+def session_of(
     rows: list[Row], orders: list[Order], swept: tuple[int, int] = (LOW, HIGH), *, roi: bool = False
-) -> Outcome:
-    """Run the orders on the feed."""
+) -> Session:
+    """A session with the orders on the feed."""
     script = [(o.at_ms * MS, o.do, o.side, o.ticks * TICK, o.lots * LOT, o.tif, o.order) for o in orders]
-    session = script_session(
+    return script_session(
         events_of(rows),
         np.array(script, np.float64).reshape(-1, _script.COLUMNS),
         Instrument("TEST", TICK, LOT),
@@ -94,6 +94,11 @@ def run(
         swept_px=(swept[0] * TICK, swept[1] * TICK),
         roi=roi,
     )
+
+
+def run(rows: list[Row], orders: list[Order], **options: Any) -> Outcome:
+    """Run the orders on the feed."""
+    session = session_of(rows, orders, **options)
     return Outcome(run_tables(session), session.arrays.ledger[0])
 
 
@@ -269,6 +274,47 @@ def test_a_level_of_less_than_half_a_lot_is_not_there() -> None:
     rows.insert(3, Row(0, EventKind.DEPTH, -1, 201, 0.3))  # type: ignore[arg-type]
     done = run(rows, [Order(10, _script.MARKET, 1, 200, 5)])
     assert [(part.ticks, part.lots) for part in done.parts] == [(200, 2), (202, 2), (203, 1)]
+
+
+def test_at_one_time_data_comes_before_orders() -> None:
+    rows = [
+        *ladder(4, 2),
+        Row(10 + ENTRY_MS, EventKind.DEPTH, -1, 200, 1),
+        Row(40, EventKind.DEPTH, -1, 200, 2),
+    ]
+    done = check(rows, [Order(10, _script.MARKET, 1, 200, 4)])
+    assert [(part.ticks, part.lots) for part in done.parts] == [(200, 1), (201, 2), (202, 1)]
+
+
+def test_levels_that_were_crossed_are_not_cleared() -> None:
+    """An ask at 198 hides the bids at 199 and 198 from the clear; a bid at 200 brings them back."""
+    rows = [
+        *OPENING,
+        Row(1, EventKind.DEPTH, -1, 198, 1),
+        Row(2, EventKind.DEPTH, -1, 198, 0),
+        Row(3, EventKind.DEPTH_CLEAR, 1, 190, 0),
+        Row(4, EventKind.DEPTH, 1, 200, 1),
+    ]
+    done = check(rows, [Order(10, _script.MARKET, -1, 200, 5)])
+    assert [(part.ticks, part.lots) for part in done.parts] == [(200, 1), (199, 3), (198, 1)]
+
+
+def test_the_level_next_to_a_clear_is_not_the_touch() -> None:
+    rows = [
+        *OPENING,
+        Row(0, EventKind.DEPTH, 1, 197, 2),
+        Row(0, EventKind.DEPTH, 1, 195, 2),
+        Row(3, EventKind.DEPTH_CLEAR, 1, 198, 0),
+    ]
+    done = check(rows, [Order(10, _script.MARKET, -1, 200, 4)])
+    assert [(part.ticks, part.lots) for part in done.parts] == [(196, 3), (195, 1)]
+
+
+def test_a_book_that_has_another_touch_stops_the_run() -> None:
+    session = session_of(ladder(4, 2)[1:], [Order(10, _script.MARKET, 1, 200, 4)])
+    session.arrays.exch_feeds["best_ask_ticks"] = 198
+    with pytest.raises(EngineError, match="of which the book explains only the last"):
+        run_tables(session)
 
 
 def test_modifying_is_refused() -> None:
