@@ -254,7 +254,16 @@ def build_program(parts: Parts) -> Program:
         kernels = strategy.kernels
     else:
         kernels = plain_kernels(strategy)
-    return build(KernelSet(kernels, rules, parts.sizing.kernel, parts.slippage.kernel))
+    return build(
+        KernelSet(
+            kernels,
+            rules,
+            parts.sizing.kernel,
+            parts.slippage.kernel,
+            guarded=any(rule.guards for rule in parts.rules),
+            sweeps=parts.exchange.sweeps,
+        )
+    )
 
 
 def choose_books(parts: Parts, feeds: Sequence[StoredFeed]) -> list[BookChoice]:
@@ -274,7 +283,7 @@ def choose_books(parts: Parts, feeds: Sequence[StoredFeed]) -> list[BookChoice]:
         for f in feeds
     ]
     for feed, choice in zip(feeds, choices, strict=True):
-        if parts.exchange.kind == "partial_fill" and choice.range_px is None:
+        if parts.exchange.sweeps and choice.range_px is None:
             raise ConfigError(
                 f"exchange must be no_partial_fill for {feed.spec.symbol}, was partial_fill: what an order pays at "
                 f"each price cannot be followed ({choice.reason})."

@@ -298,8 +298,11 @@ def filled_since(contract, order, seen):
 
 
 @kernel
-def apply_fill(a, order, seen):
-    """Log what has been filled of `order` since its last update; returns 0, or a `Fault`."""
+def apply_fill(a, order, seen, sweeps):
+    """Log what has been filled of `order` since its last update; returns 0, or a `Fault`.
+
+    `sweeps` is None where no exchange fills level by level: the code for that is left out then.
+    """
     contract = a.contracts[order.asset]
     filled = filled_since(contract, order, seen)
     if math.isnan(filled):
@@ -313,7 +316,7 @@ def apply_fill(a, order, seen):
     if seen.status == _S_FILLED:
         a.ledger[order.asset].engine_qty += order.side * seen.exec_qty
     log_order(a, order, _FILLED if seen.status == _S_FILLED else _PARTIALLY_FILLED, seen.exch_timestamp)
-    if contract.sweeps and not seen.maker:
+    if sweeps is not None and contract.sweeps and not seen.maker:
         return log_sweep(a, order, seen, filled)
     log_fill(a, order, ticks * contract.tick_size, filled, 1 if seen.maker else 0, seen.exch_timestamp)
     return 0
@@ -341,7 +344,7 @@ def apply_answer(engine, is_roi, a, order, seen):
 
 
 @kernel
-def apply_update(engine, is_roi, a, order, seen):
+def apply_update(engine, is_roi, a, order, seen, sweeps):
     """Bring a working order up to what the engine says of it.
 
     Parameters
@@ -357,7 +360,7 @@ def apply_update(engine, is_roi, a, order, seen):
         1 if the order is finished, 0 if it goes on, a `Fault` if its fill cannot be booked.
     """
     apply_answer(engine, is_roi, a, order, seen)
-    fault = apply_fill(a, order, seen)
+    fault = apply_fill(a, order, seen, sweeps)
     if fault != 0:
         a.clock[0].fault_order_id = order.order_id
         return fault
@@ -378,7 +381,7 @@ def apply_update(engine, is_roi, a, order, seen):
 
 
 @kernel
-def collect_updates(engine, is_roi, a):
+def collect_updates(engine, is_roi, a, sweeps):
     """Apply all order updates that have reached us; returns 0, or a `Fault`."""
     clock = a.clock[0]
     kept = 0
@@ -392,7 +395,7 @@ def collect_updates(engine, is_roi, a):
             clock.fault_order_id = order.order_id
             return _ORDER_LOST
         seen = carray(as_pointer(address), 1, ORDER_VIEW)[0]
-        outcome = apply_update(engine, is_roi, a, order, seen)
+        outcome = apply_update(engine, is_roi, a, order, seen, sweeps)
         if outcome < 0:
             return outcome
         if outcome == 1:

@@ -78,10 +78,17 @@ def trip(a, rule, value, limit):
 
 
 @kernel
+def keep_refusal(a, rule, value, limit):
+    """Keep what a refusing rule measured for its row."""
+    clock = a.clock[0]
+    clock.refused_value, clock.refused_limit = value, limit
+
+
+@kernel
 def note_refusal(a, rule, value, limit):
     """Keep what a refusing rule measured for its row, and begin its action if it lasts longer than the refusal."""
-    clock, control = a.clock[0], a.controls[rule]
-    clock.refused_value, clock.refused_limit = value, limit
+    control = a.controls[rule]
+    keep_refusal(a, rule, value, limit)
     control.value, control.limit = value, limit
     if control.action != _REFUSE or control.resume_after_ns > 0:
         trip(a, rule, value, limit)

@@ -113,14 +113,14 @@ def advance(engine, is_roi, a, wakes_on_book):
 
 
 @kernel
-def settle(engine, is_roi, a, code):
+def settle(engine, is_roi, a, code, sweeps):
     """Apply the order updates that the last advance (which returned `code`) brought; returns a `Settled`."""
     clock = a.clock[0]
     if clock.open_orders == 0 or not (
         code in (_ENGINE_RESPONSE, _ENGINE_END) or answered_now(engine, is_roi, a)
     ):
         return _NOTHING
-    clock.engine_code = collect_updates(engine, is_roi, a)
+    clock.engine_code = collect_updates(engine, is_roi, a, sweeps)
     return _ANSWERED if clock.engine_code == 0 else _FAULT
 
 

@@ -12,7 +12,9 @@ from bt_framework.engine._loop import advance, book_changed, log_equity, logs_fu
 from bt_framework.engine._state import LoopState
 from bt_framework.jit import cached_kernel, kernel
 
-WAKES_ON_BOOK = False
+WAKES_ON_BOOK = False  # whether the strategy wakes on feed updates
+GUARDED = True  # whether a risk rule may do more than refuse
+SWEEPS = 1  # whether an exchange fills level by level: 1 or None, which leaves its code out
 
 # composition: begin
 
@@ -64,7 +66,7 @@ def why_refused(a, views, rules, intent):
     reason = why_invalid(a, intent)
     if reason != 0 or intent.kind == _CANCEL:
         return reason, -1
-    rule = barrier(a, account, intent)
+    rule = barrier(a, account, intent) if GUARDED else -1
     if rule >= 0:
         return barrier_reason(a, rule), rule
     rule = first_refusal(a, market, account, intent, rules)
@@ -111,7 +113,9 @@ def react(engine, is_roi, a, views, records, reason):
     out.begin()
     wake(reason, market, account, out, params, state, work)
     code = submit_intents(engine, is_roi, a, views, rules)
-    return enforce(engine, is_roi, a, market) if code == 0 else code
+    if code == 0 and GUARDED:
+        code = enforce(engine, is_roi, a, market)
+    return code
 
 
 @kernel
@@ -119,7 +123,9 @@ def guard(engine, is_roi, a, views, rules):
     """Ask the rules, and go on with what breached ones have begun; returns the engine's code."""
     market, account, _ = views
     watch_rules(a, market, account, rules)
-    return enforce(engine, is_roi, a, market)
+    if GUARDED:
+        return enforce(engine, is_roi, a, market)
+    return 0
 
 
 @kernel
@@ -130,7 +136,7 @@ def step(engine, is_roi, a, views, records):
     if code < 0 or code > _ENGINE_RESPONSE:
         clock.engine_code = code
         return _ERROR
-    settled = settle(engine, is_roi, a, code)
+    settled = settle(engine, is_roi, a, code, SWEEPS)
     if settled == _FAULT:
         return _ERROR
     book_fills(a, views[0], records[5])

@@ -110,6 +110,11 @@ class ExchangeModel:
 
     kind: ExchangeKind
 
+    @property
+    def sweeps(self) -> bool:
+        """Whether one order may be filled at several prices."""
+        return self.kind == ExchangeKind.PARTIAL_FILL
+
 
 @dataclass(frozen=True)
 class FeeTier:

@@ -44,12 +44,22 @@ class Program:
 
 @dataclass(frozen=True)
 class KernelSet:
-    """The kernels of a composition, each ``"package.module:function"``."""
+    """The kernels of a composition, each ``"package.module:function"``, and what else makes its loop.
+
+    Attributes
+    ----------
+    guarded : bool
+        Whether any rule may do more than refuse, see `bt_framework.engine._guard`.
+    sweeps : bool
+        Whether any exchange fills level by level, see `bt_framework.engine._sweep`.
+    """
 
     strategy: Kernels
     rules: Sequence[RuleKernels]
     sizing: str
     slippage: str = "bt_framework.engine.slippage:none"
+    guarded: bool = True
+    sweeps: bool = True
 
     @property
     def references(self) -> list[str]:
@@ -90,11 +100,13 @@ def loop_source(kernels: KernelSet) -> str:
         breached = "False"
         if rule.allow:
             imports.append(_import_line(rule.allow, f"allow_{index}"))
-            checks.append(_CHECK.format(index=index))
+            checks.append(_CHECK.format(index=index, note=_NOTE if kernels.guarded else _NOTE_ONLY))
         if rule.watch:
             imports.append(_import_line(rule.watch, f"watch_{index}"))
             breached = f"watch_{index}(market, account, p_{index}, s_{index})"
-        watches.append(_WATCH.format(index=index, breached=breached))
+        watches.append(_DAY.format(index=index))
+        if kernels.guarded:
+            watches.append(_WATCH.format(index=index, breached=breached))
     imports.append(_import_line(kernels.sizing, "unit_qty"))
     imports.append(_import_line(kernels.slippage, "slippage_bps"))
     composition = _COMPOSITION.format(
@@ -106,8 +118,14 @@ def loop_source(kernels: KernelSet) -> str:
     template = _TEMPLATE.read_text()
     before, _, rest = template.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    flag = f"WAKES_ON_BOOK = {'on_book' in wakes}"
-    return before.replace("WAKES_ON_BOOK = False", flag) + _BEGIN + composition + _END + after
+    flags = {
+        "WAKES_ON_BOOK = False": f"WAKES_ON_BOOK = {'on_book' in wakes}",
+        "GUARDED = True": f"GUARDED = {kernels.guarded}",
+        "SWEEPS = 1": f"SWEEPS = {1 if kernels.sweeps else None}",
+    }
+    for default, chosen in flags.items():
+        before = before.replace(default, chosen)
+    return before + _BEGIN + composition + _END + after
 
 
 _TEMPLATE = Path(__file__).with_name("_template.py")
@@ -115,20 +133,28 @@ _BEGIN, _END = "# composition: begin\n", "# composition: end\n"
 _CHECK = """\
     p_{index}, s_{index}, _ = rules[{index}]
     if not allow_{index}(market, account, intent, p_{index}, s_{index}):
-        note_refusal(a, {index}, s_{index}.value, s_{index}.limit)
+        {note}(a, {index}, s_{index}.value, s_{index}.limit)
         return {index}"""
-_WATCH = """\
+_NOTE, _NOTE_ONLY = "note_refusal", "keep_refusal"
+_DAY = """\
     p_{index}, s_{index}, calendar_{index} = rules[{index}]
     follow_calendar(a, {index}, calendar_{index})
     control = a.controls[{index}]
     s_{index}.day_start_ts, s_{index}.day_end_ts = control.day_start_ts, control.day_end_ts
-    s_{index}.utc_offset_ns = control.utc_offset_ns
+    s_{index}.utc_offset_ns = control.utc_offset_ns"""
+_WATCH = """\
     if time_is_over(a, {index}):
         s_{index}.resumed = 1
     breached = {breached}
     govern(a, {index}, breached, s_{index}.value, s_{index}.limit)"""
 _COMPOSITION = """
-from bt_framework.engine._guard import follow_calendar, govern, note_refusal, time_is_over
+from bt_framework.engine._guard import (
+    follow_calendar,
+    govern,
+    keep_refusal,
+    note_refusal,
+    time_is_over,
+)
 {imports}
 
 

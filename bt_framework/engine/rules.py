@@ -118,6 +118,14 @@ class RiskRule(ABC):
     def __init__(self, config: RiskRuleConfig) -> None:
         self.config = config
 
+    @property
+    def guards(self) -> bool:
+        """Whether a breach may lead to more than the refusal of an intent."""
+        config = self.config
+        return (
+            bool(self.kernels.watch) or config.action != RiskAction.REFUSE or int(config.resume_after_ns) > 0
+        )
+
     def params(self, instruments: Sequence[Instrument]) -> np.record:
         """Return the kernels' ``p``: by default the numbers of the configuration."""
         return params_record(self.config)

@@ -17,7 +17,6 @@ from bt_framework.engine._state import LOG_ROWS, TIER, LoopArrays, Sizes, alloca
 from bt_framework.engine._sweep import SLACK_LOTS
 from bt_framework.engine.calendar import local_days
 from bt_framework.engine.models import (
-    ExchangeKind,
     ExchangeModel,
     FeeSchedule,
     LatencyModel,
@@ -90,8 +89,8 @@ class Market:
 
     @property
     def sweeps(self) -> bool:
-        """Whether the exchange fills one order at several prices."""
-        return self.exchange.kind == ExchangeKind.PARTIAL_FILL
+        """Whether the exchange may fill one order at several prices."""
+        return self.exchange.sweeps
 
 
 @dataclass(frozen=True)
