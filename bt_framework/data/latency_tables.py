@@ -152,7 +152,7 @@ class LatencyTables:
                 draft = folder / "disturbed"
                 content_hash = _write(draft, _read_once(mapped, Disturbed(curve, outages, windows).pieces()))
             rows = np.memmap(draft, LATENCY_ROW, mode="r")
-            percentiles = percentiles_of(np.asarray(rows), span.start_ts, span.end_ts)
+            percentiles = percentiles_of(rows, span.start_ts, span.end_ts)
             path = self._path(content_hash)
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(draft, path)
@@ -197,10 +197,11 @@ def outages_of(model: LatencyModel, span: LatencySpan) -> list[tuple[int, int]]:
     return joined
 
 
-def percentiles_of(rows: Rows, start_ts: int, end_ts: int) -> dict[str, float]:
+def percentiles_of(mapped: np.memmap, start_ts: int, end_ts: int) -> dict[str, float]:
     """Return the percentiles of a table over an interval, from two thousand times at equal distances."""
     from bt_framework.engine._latency_at import latencies_at
 
+    rows = np.asarray(mapped)
     times = np.linspace(0, end_ts - start_ts, _SAMPLES).astype(np.int64) + start_ts
     entry_ns, response_ns = np.empty_like(times), np.empty_like(times)
     for index, ts in enumerate(times.tolist()):
@@ -211,6 +212,8 @@ def percentiles_of(rows: Rows, start_ts: int, end_ts: int) -> dict[str, float]:
             first, step = max(first - step, 0), 2 * step
         here = slice(index, index + 1)
         latencies_at(rows[first : last + 1], times[here], entry_ns[here], response_ns[here])
+        if index % 32 == 0:
+            _release(mapped)
     accepted = entry_ns[entry_ns >= 0]
     found = {"rejected_frac": 1.0 - len(accepted) / len(times)}
     for name, values in (("entry", accepted), ("response", response_ns)):
@@ -252,8 +255,13 @@ def _read_once(mapped: np.memmap, chunks: Iterator[Rows]) -> Iterator[Rows]:
     """`chunks`, which come from `mapped`; its pages do not stay in memory."""
     for chunk in chunks:
         yield chunk
-        if hasattr(mmap, "MADV_DONTNEED"):
-            mapped._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+        _release(mapped)
+
+
+def _release(mapped: np.memmap) -> None:
+    """Give back the pages of a mapped file; who still needs them gets them without a read."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 class _Accepted:
