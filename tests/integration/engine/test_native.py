@@ -215,6 +215,24 @@ def test_our_view_of_an_order_lies_where_the_binding_has_it() -> None:
             assert ORDER_VIEW.fields[name][0].itemsize == theirs[0].itemsize
 
 
+def test_compiled_code_calls_a_python_function_back_and_takes_its_answer() -> None:
+    seen: list[int] = []
+
+    def wake(reason: int) -> int:
+        seen.append(reason)
+        return 7 * reason
+
+    function = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(wake)
+    address = ctypes.cast(function, ctypes.c_void_p).value
+
+    @njit(nogil=True)
+    def call(address: int, reason: int) -> int:
+        return _native.call_back(address, reason)  # type: ignore[no-any-return]
+
+    assert [call(address, reason) for reason in (1, 3)] == [7, 21]
+    assert seen == [1, 3]
+
+
 def test_no_symbol_is_left_out_of_the_comparison() -> None:
     import inspect
 
