@@ -78,7 +78,10 @@ class Flow:
 def random_flow(
     seed: int, instruments: tuple[Instrument, ...], n_fills: int, *, flat: bool, compiled: bool
 ) -> Flow:
-    """Book `n_fills` random fills; with `flat`, one more per instrument closes what is open."""
+    """Book `n_fills` random fills; with `flat`, one more per instrument closes what is open.
+
+    Without the JIT there is only the plain form.
+    """
     rng = np.random.default_rng(seed)
     contracts = contracts_of(
         [
@@ -129,6 +132,6 @@ def random_flow(
     sampled = rng.random(len(fills)) < 0.5
     sampled[-1] = True
     arrays = arrays._replace(fills=fills, equity=np.zeros(len(fills) * len(instruments), arrays.equity.dtype))
-    book = book_compiled if compiled else book_plain
+    book = book_compiled if compiled and hasattr(book_all, "py_func") else book_plain
     samples = book(arrays, bps, mids, sampled)
     return Flow(instruments, arrays.fills, arrays.equity[:samples], arrays.ledger)
