@@ -311,7 +311,7 @@ def apply_fill(a, order, seen, sweeps):
         return 0
     ticks = seen.exec_price_tick
     if ticks < contract.low_ticks or ticks > contract.high_ticks:
-        return _FILL_WITHOUT_PRICE
+        return _SWEEP_NOT_EXPLAINED if contract.sweeps else _FILL_WITHOUT_PRICE
     order.leaves_qty = 0.0 if seen.status == _S_FILLED else order.leaves_qty - filled
     if seen.status == _S_FILLED:
         a.ledger[order.asset].engine_qty += order.side * seen.exec_qty

@@ -47,9 +47,7 @@ _FAULTS = {
     int(
         Fault.FILL_WITHOUT_PRICE
     ): "an order was filled while the other side of the exchange's book was empty",
-    int(
-        Fault.SWEEP_NOT_EXPLAINED
-    ): "an order was filled at several prices of which the book explains only the last",
+    int(Fault.SWEEP_NOT_EXPLAINED): "an order was filled at prices that the followed book does not explain",
     int(
         Fault.PART_OF_A_LOT
     ): "an order was filled by a part of a lot: the book's quantities are not whole lots",

@@ -255,8 +255,13 @@ def test_a_limit_order_through_many_levels_pays_each() -> None:
 
 
 def test_more_levels_than_can_be_followed_stop_the_run() -> None:
-    with pytest.raises(EngineError, match="of which the book explains only the last"):
+    with pytest.raises(EngineError, match="that the followed book does not explain"):
         run(ladder(140), [Order(10, _script.LIMIT, 1, 400, 140, pm.IOC)], swept=(LOW, 420))
+
+
+def test_a_price_beyond_the_followed_book_stops_the_run() -> None:
+    with pytest.raises(EngineError, match="that the followed book does not explain"):
+        run(ladder(3, 1), [Order(10, _script.MARKET, 1, 200, 2)], swept=(LOW, 200))
 
 
 @pytest.mark.parametrize(("level_lots", "lots"), [(1.4, 3), (1.3, 2), (2.6, 2)])
@@ -265,7 +270,7 @@ def test_parts_of_a_lot_stop_the_run(level_lots: float, lots: int) -> None:
     if level_lots > lots:
         assert check(ladder(3, 3), orders).parts == run(ladder(3, level_lots), orders).parts
         return
-    with pytest.raises(EngineError, match=r"part of a lot|explains only the last"):
+    with pytest.raises(EngineError, match=r"part of a lot|does not explain"):
         run(ladder(3, level_lots), orders)
 
 
@@ -313,7 +318,7 @@ def test_the_level_next_to_a_clear_is_not_the_touch() -> None:
 def test_a_book_that_has_another_touch_stops_the_run() -> None:
     session = session_of(ladder(4, 2)[1:], [Order(10, _script.MARKET, 1, 200, 4)])
     session.arrays.exch_feeds["best_ask_ticks"] = 198
-    with pytest.raises(EngineError, match="of which the book explains only the last"):
+    with pytest.raises(EngineError, match="that the followed book does not explain"):
         run_tables(session)
 
 
