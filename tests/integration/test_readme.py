@@ -37,7 +37,8 @@ def stream(symbol: str, bid_px: float, tick_size: float) -> bytes:
             "u": 2 * step + 2,
             "pu": 2 * step,
         }
-        data["b"] = [[f"{px:.2f}", "5"], [f"{px - tick_size:.2f}", "5"]]
+        gone = [[f"{px + away * tick_size:.2f}", "0"] for away in (1, 2)]
+        data["b"] = [[f"{px:.2f}", "5"], [f"{px - tick_size:.2f}", "5"], *gone]
         data["a"] = [[f"{px:.2f}", "0"], [f"{px + tick_size:.2f}", "5"]]
         message = {"stream": f"{symbol.lower()}@depth@0ms", "data": data}
         lines.append(f"{ts * 1_000_000 + 5_000_000} {json.dumps(message, separators=(',', ':'))}\n")
