@@ -39,8 +39,8 @@ class Constant(Disturbances, BothWays):
 class Colo(Constant):
     """Same availability zone as the matching engine: 250 us each way.
 
-    Provenance: an assumption, not a measurement: about 100 us for the network inside a zone, the rest for a gateway that
-    parses, checks and queues the order.
+    Provenance: an assumption, not a measurement: about 100 us for the network inside a zone, the rest for a gateway
+    that parses, checks and queues the order.
     """
 
     name: str = param("colo", "registry name")

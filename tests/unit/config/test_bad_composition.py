@@ -12,9 +12,12 @@ from bt_framework.plugin_manager import PluginHost, discover
 from bt_framework.registry import Kind
 
 RUN = "+strategy=ou_pairs"
-RULE_KEYS = (
-    "The keys of risk.max_position (MaxPosition) are: action, resume_after_ns, time_zone, limit_notional."
+RULES = (
+    "cooldown, daily_loss, loss_streak, max_drawdown, max_gross_exposure, max_leverage, max_net_exposure, "
+    "max_open_orders, max_open_positions, max_order_notional, max_order_qty, max_position, order_rate, "
+    "price_collar, self_cross, trading_windows"
 )
+RULE_KEYS = "The keys of risk.max_position (MaxPosition) are: action, resume_after_ns, time_zone, limit_notional, by_symbol."
 LATENCY_KEYS = (
     "The keys of latency (SameRegion) are: entry_ns, response_ns, feed_offset_ns, feed_jitter_ns, feed_jitter_sigma, "
     "feed_jitter_step_ns, outages, outage_mode."
@@ -50,13 +53,13 @@ def message_of(host: PluginHost, *overrides: str, config_dir: Path | None = None
         ),
         (
             ["+strategy=ou_pair"],
-            "strategy must be one of market_maker, ou_pairs, was 'ou_pair'. Did you mean 'ou_pairs'?",
+            "strategy must be one of imbalance, market_maker, ou_pairs, was 'ou_pair'. Did you mean 'ou_pairs'?",
         ),
         (
             ["strategy=ou_pairs"],
             "strategy=ou_pairs: no strategy is chosen yet, so it has to be added. Write +strategy=ou_pairs.",
         ),
-        (["risk=[drawdown]"], "risk must be one of max_order_notional, max_position, was 'drawdown'."),
+        (["risk=[drawdown]"], f"risk must be one of {RULES}, was 'drawdown'. Did you mean 'max_drawdown'?"),
         (["store=null"], "store=null: leave the group out with ~store."),
         (["risk=null"], "risk=null: leave the group out with risk=[]."),
         (
@@ -157,7 +160,7 @@ def message_of(host: PluginHost, *overrides: str, config_dir: Path | None = None
         ),
         (
             ["risk.max_position.limit_notional=-0.5"],
-            "risk.max_position.limit_notional must be >= 0, was -0.5 "
+            "risk.max_position.limit_notional must be > 0 and finite, was -0.5 "
             "(override risk.max_position.limit_notional=-0.5).",
         ),
         (["capital=-1"], "capital must be > 0 and finite, was -1.0 (override capital=-1)."),
@@ -412,8 +415,7 @@ class TestOptionsOfTheUser:
         ({"seed": "x"}, "seed must be a whole number, was 'x'."),
         (
             {"risk": {"max_position": 5}},
-            "risk must be one of max_order_notional, max_position, chosen with risk=[NAME], "
-            "was 'max_position'.",
+            f"risk must be one of {RULES}, chosen with risk=[NAME], was 'max_position'.",
         ),
     ],
 )
