@@ -13,6 +13,7 @@ from numba.core import compiler
 from numba.core.codegen import JITCodeLibrary
 from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
 from numba.core.registry import CPUDispatcher
+from numba.core.typing.templates import make_concrete_template
 from numba.experimental import jitclass
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -91,9 +92,19 @@ class _KernelDispatcher(CPUDispatcher):  # type: ignore[misc]
         )
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
-        """Type a call; constants are taken as their types, or each would cost a compilation of its own."""
+        """Type a call: the compilation for just these types, and constants taken as their types.
+
+        Numba would also offer the compilations for other types, and take a record for one that it begins with.
+        """
         args = [types.unliteral(arg) for arg in args]
-        return super().get_call_template(args, {name: types.unliteral(arg) for name, arg in kws.items()})
+        template, pysig, args, kws = super().get_call_template(
+            args, {name: types.unliteral(arg) for name, arg in kws.items()}
+        )
+        exact = self.overloads.get(tuple(args))
+        if exact is not None:
+            name = self.py_func.__name__
+            template = make_concrete_template(f"CallTemplate({name})", key=name, signatures=[exact.signature])
+        return template, pysig, args, kws
 
     def add_overload(self, cres: Any) -> None:
         """Keep a compilation, and let callers link it under a key that stands for the missing entry point."""

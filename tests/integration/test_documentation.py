@@ -75,7 +75,7 @@ def write_options(folder: Path, modules: dict[str, str]) -> None:
     for name, kind in modules.items():
         place = f"# @package {kind}.{name}\n" if kind in ("risk", "writer") else ""
         file = folder / kind / f"{name}.yaml"
-        file.parent.mkdir(parents=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{place}defaults:\n  - /schema/{kind}/{name}@_here_\n  - _self_\n")
 
 
@@ -92,7 +92,7 @@ def test_the_smallest_example_of_every_kind_runs_together_with_the_others(enviro
     hooks = "".join(_HOOK.format(hook=hook, kind=str(kind)) for hook, kind in KIND_OF_HOOK.items())
     (packages / "examples.py").write_text(_PLUGIN.format(modules=modules) + hooks)
     install(packages, "examples", "examples")
-    choice = {kind: name for name, kind in modules.items()}
+    choice = {kind: name for name, kind in reversed(modules.items())}  # the first of each kind
     words = [f"{kind}={name}" for kind, name in choice.items() if kind not in ("strategy", "risk", "writer")]
     words += [
         f"+strategy={choice['strategy']}",

@@ -195,7 +195,8 @@ def test_a_terminal_sees_a_table_and_the_rest_below_it(folder):
         [sys.executable, "-m", "bt_framework", "ingest", str(folder)],
         stdout=slave,
         stderr=slave,
-        env={**os.environ, "TERM": "xterm", "NO_COLOR": "1"},
+        env={k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+        | {"TERM": "xterm", "NO_COLOR": "1"},
     )
     os.close(slave)
     shown = b""

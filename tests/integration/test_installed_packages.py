@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
 FOLDERS: dict[str, str] = SETUPTOOLS["package-dir"]
-SUFFIXES = {".py", ".yaml", ".sql", ".typed"}
+SUFFIXES = {".py", ".yaml", ".json", ".sql", ".typed"}
 
 
 def build_wheel(source: Path, folder: Path) -> Path:
@@ -144,4 +144,7 @@ class TestMomentum:
     def test_without_it_the_name_is_unknown(self, tmp_path: Path) -> None:
         done = bt(tmp_path, tmp_path, "+strategy=momentum")
         assert done.returncode == 2
-        assert done.stderr == "bt: error: strategy must be one of market_maker, ou_pairs, was 'momentum'.\n"
+        assert (
+            done.stderr
+            == "bt: error: strategy must be one of imbalance, market_maker, ou_pairs, was 'momentum'.\n"
+        )

@@ -17,7 +17,10 @@ RULES = (
     "max_open_orders, max_open_positions, max_order_notional, max_order_qty, max_position, order_rate, "
     "price_collar, self_cross, trading_windows"
 )
-RULE_KEYS = "The keys of risk.max_position (MaxPosition) are: action, resume_after_ns, time_zone, limit_notional, by_symbol."
+RULE_KEYS = (
+    "The keys of risk.max_position (MaxPosition) are: "
+    "action, resume_after_ns, time_zone, limit_notional, by_symbol."
+)
 LATENCY_KEYS = (
     "The keys of latency (SameRegion) are: entry_ns, response_ns, feed_offset_ns, feed_jitter_ns, feed_jitter_sigma, "
     "feed_jitter_step_ns, outages, outage_mode."

@@ -155,8 +155,9 @@ def test_the_outcome_has_the_keys_that_programs_rely_on(make_run, make_summary):
         "kernel_s",
         "events_per_s",
         "jit",
+        "mode",
         "counts",
         "metrics",
     ]
     assert outcome["events_per_s"] == 944_088 / 0.05
-    assert list(outcome["counts"]) == ["signals", "orders", "fills", "refusals", "risk_events"]
+    assert list(outcome["counts"]) == ["signals", "orders", "fills", "refusals", "risk_events", "trades"]
