@@ -8,6 +8,7 @@ from bt_framework.hookspecs import hookimpl
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import RunContext, RunSummary, SliceBatch
 from bt_framework.results.summary import (
+    books_line,
     format_metric,
     format_rate,
     format_ts,
@@ -79,7 +80,7 @@ class PlainLines(Console):
         if run.latency:
             print(f"latency: {latency_line(run.latency)}", flush=True)
         if run.books:
-            print(f"order book: {'; '.join(run.books)}", flush=True)
+            print(f"order book: {books_line(run.books)}", flush=True)
 
     def progress(self, run: RunContext, batch: SliceBatch) -> None:
         """Print a line if it is time."""

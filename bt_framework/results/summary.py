@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -90,6 +90,18 @@ def _latency_part(values: Mapping[str, float]) -> str:
     if values["rejected_frac"] > 0:
         parts.append(f"rejected {values['rejected_frac']:.2%} of the time")
     return ", ".join(parts)
+
+
+def books_line(books: Sequence[str]) -> str:
+    """Form of the order books (each ``"SYMBOL: form and reason"``), told once where it is the same for all.
+
+    >>> books_line(["BTC: price vector of 9 ticks", "ETH: hash map: chosen"])
+    'BTC: price vector of 9 ticks; ETH: hash map: chosen'
+    >>> books_line(["BTC: hash map: chosen", "ETH: hash map: chosen"])
+    'hash map: chosen'
+    """
+    forms = {book.partition(": ")[2] for book in books}
+    return forms.pop() if len(forms) == 1 else "; ".join(books)
 
 
 def format_rate(events_per_s: float) -> str:

@@ -14,6 +14,7 @@ from bt_framework.results.console import Console, PlainLines, done_frac
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import RunContext, SliceBatch, Status
 from bt_framework.results.summary import (
+    books_line,
     format_metric,
     format_rate,
     format_ts,
@@ -86,7 +87,7 @@ class TerminalConsole(Console):
         if run.latency:
             self.terminal.print(f"latency: {latency_line(run.latency)}", style="dim", markup=False)
         if run.books:
-            self.terminal.print(f"order book: {'; '.join(run.books)}", style="dim", markup=False)
+            self.terminal.print(f"order book: {books_line(run.books)}", style="dim", markup=False)
         self._progress = _new_progress(self.terminal)
         self._task = self._progress.add_task("", total=1.0, at="", rate="", pnl="", left="")
         atexit.register(self._progress.stop)  # a broken run must not leave the terminal without its cursor

@@ -164,3 +164,12 @@ def test_consoles_that_print_say_the_percentiles_of_the_latencies(capsys, make_r
     play(plain.build(plain.PlainConsole()), run, make_summary())
     assert line in capsys.readouterr().out.splitlines()
     assert line in on_terminal(run, make_summary(), width=160)
+
+
+def test_consoles_that_print_say_the_form_of_the_books_and_why(capsys, make_run, make_summary):
+    run = make_run(books=("BTCUSDT: hash map: chosen", "ETHUSDT: hash map: chosen"))
+    play(plain.build(plain.PlainConsole()), run, make_summary())
+    assert "order book: hash map: chosen\n" in capsys.readouterr().out
+    assert "order book: hash map: chosen\n" in "\n".join(
+        line.rstrip() for line in on_terminal(run, make_summary(), width=110).splitlines()
+    )
