@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from bt_framework.errors import PluginError
 from bt_framework.results.run import Instrument
 
 WAKES = {"on_timer": 1, "on_book": 2, "on_order": 3}
@@ -115,9 +116,20 @@ def params_record(config: Any, **extra: Any) -> np.record:
 
 
 def numbers_record(values: Mapping[str, Any]) -> np.record:
-    """Writable record of numbers and arrays, int64 and float64; without any, of one unused field."""
+    """Writable record of numbers and arrays, int64 and float64; without any, of one unused field.
+
+    Raises
+    ------
+    PluginError
+        If a name is one that NumPy's records have themselves: compiled code would read the field, plain code not.
+    """
     columns: list[tuple[Any, ...]] = []
     for name, value in values.items():
+        if hasattr(np.record, name):
+            raise PluginError(
+                f"field {name!r} of a kernel's record must not be called like an attribute of numpy.record. "
+                f"Rename it, for example to {name}_."
+            )
         array = np.asarray(value)
         kind = "f8" if array.dtype.kind == "f" else "i8"
         columns.append((name, kind, array.shape) if array.shape else (name, kind))

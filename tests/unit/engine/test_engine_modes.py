@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bt_framework.engine.strategy import numbers_record
+from bt_framework.errors import PluginError
+
 HERE = Path(__file__).parent
 
 
@@ -31,3 +34,9 @@ def test_kernels_do_the_same_in_every_form(variable: str) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_a_record_refuses_names_that_numpy_would_answer_to_itself() -> None:
+    with pytest.raises(PluginError, match=r"^field 'sum' of a kernel's record must not be called like"):
+        numbers_record({"sum": 1.0})
+    assert numbers_record({"total": 1.0}).total == 1.0
