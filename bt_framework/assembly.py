@@ -49,6 +49,8 @@ class Parts:
     ----------
     packages : tuple of (str, str)
         Name and version of the packages that they come from.
+    modules : tuple of str
+        Modules that configure and build them; not the data's, which counts by its content.
     plain : bool
         Whether the strategy runs as plain Python.
     """
@@ -65,6 +67,7 @@ class Parts:
     sizing: Sizing
     rules: tuple[RiskRule, ...]
     packages: tuple[tuple[str, str], ...]
+    modules: tuple[str, ...] = ()
     plain: bool = False
 
     @classmethod
@@ -80,6 +83,14 @@ class Parts:
             plain=composition.settings.plain or isinstance(built["strategy"], PlainStrategy),
             rules=tuple(choice.build() for choice in rules),
             packages=tuple((c.component.package, c.component.version) for c in (*single.values(), *rules)),
+            modules=tuple(
+                dict.fromkeys(
+                    source.__module__
+                    for c in (*single.values(), *rules)
+                    if c.component.kind != Kind.DATA
+                    for source in (c.component.config_class, c.component.build)
+                )
+            ),
         )
 
 
@@ -400,7 +411,7 @@ def _strategy_records(
 
 
 def _sources_hash(program: Program, parts: Parts) -> str:
-    """Hash of the sources of the loop and of the classes that prepare the kernels' arguments and latencies."""
+    """Hash of the sources of the loop, of the engine's set-up, and of what builds the components."""
     from bt_framework.jit import kernel_key, plain_key
 
     classes: list[type] = [
@@ -408,7 +419,8 @@ def _sources_hash(program: Program, parts: Parts) -> str:
     ]
     if parts.latency.table is not None:
         classes.append(type(parts.latency.table))
-    key = kernel_key([program.path, *_files_of({c.__module__ for c in classes})])
+    built_by = {"bt_framework.engine.session", *parts.modules, *(c.__module__ for c in classes)}
+    key = kernel_key([program.path, *_files_of(built_by)])
     if not parts.plain:
         return key
     modules = {type(parts.strategy).__module__}

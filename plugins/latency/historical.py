@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from bt_framework.engine.latency import CHUNK_ROWS, LATENCY_ROW, LatencySpan, La
 from bt_framework.engine.models import LatencyModel
 from bt_framework.errors import ConfigError, DataError
 from bt_plugins.latency._shared import Disturbances, model_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _NAMES = ("req_ts", "exch_ts", "resp_ts")
 
@@ -114,11 +117,13 @@ def _kind(path: Path) -> str:
 
 def _columns_of(path: Path, names: tuple[str, str, str]) -> Iterator[list[np.ndarray]]:
     """Yield int64 arrays of the three columns, a bounded number of rows at a time."""
+    from zipfile import BadZipFile
+
     import pyarrow as pa
 
     try:
         yield from _READERS[_kind(path)](path, names)
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile, pa.ArrowException) as error:
         raise DataError(
             f"latency file {path} cannot be read: {error}. It must have the integer columns {', '.join(names)} in ns "
             "(latency.columns)."
@@ -127,8 +132,16 @@ def _columns_of(path: Path, names: tuple[str, str, str]) -> Iterator[list[np.nda
 
 def _of_arrays(path: Path, names: tuple[str, str, str]) -> Iterator[list[np.ndarray]]:
     """Yield from a structured array with the names as fields, or one of shape (n_rows, 3)."""
-    content = np.load(path, mmap_mode="r" if path.suffix == ".npy" else None)
-    array = content if isinstance(content, np.ndarray) else content[content.files[0]]
+    if path.suffix == ".npy":
+        array = np.lib.format.open_memmap(path, mode="r")
+    else:
+        with path.open("rb") as file:
+            content = np.load(file)
+            if isinstance(content, np.ndarray) or not content.files:
+                raise ValueError("it is no .npz file with an array")
+            array = content[content.files[0]]
+    if array.ndim != (1 if array.dtype.names else 2):
+        raise ValueError(f"its array has the shape {array.shape}")
     for start in range(0, len(array), CHUNK_ROWS):
         chunk = array[start : start + CHUNK_ROWS]
         columns = [chunk[name] for name in names] if chunk.dtype.names else list(chunk.T[:3])
@@ -144,16 +157,28 @@ def _of_csv(path: Path, names: tuple[str, str, str]) -> Iterator[list[np.ndarray
     convert = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.int64()), include_columns=names)
     with csv.open_csv(path, convert_options=convert) as reader:
         for batch in reader:
-            yield [batch.column(name).to_numpy(zero_copy_only=False).astype(np.int64) for name in names]
+            yield [_whole(batch.column(name), name) for name in names]
 
 
 def _of_parquet(path: Path, names: tuple[str, str, str]) -> Iterator[list[np.ndarray]]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(CHUNK_ROWS, columns=list(names)):
-            yield [batch.column(name).cast(pa.int64()).to_numpy(zero_copy_only=False) for name in names]
+            yield [_whole(batch.column(name), name) for name in names]
+
+
+def _whole(column: pa.Array, name: str) -> np.ndarray:
+    """Values of a column of integers or timestamps, int64."""
+    import pyarrow as pa
+
+    if column.null_count:
+        raise ValueError(f"{name} is empty in some rows; a rejected order has the exchange time 0")
+    if pa.types.is_timestamp(column.type):
+        column = column.cast(pa.timestamp("ns", column.type.tz))
+    elif not pa.types.is_integer(column.type):
+        raise ValueError(f"{name} is of {column.type}")
+    return np.asarray(column.cast(pa.int64()))
 
 
 def _iso(ts: int) -> str:

@@ -243,3 +243,64 @@ def test_logs_that_cannot_be_read_are_named(
         LatencyTables(tmp_path / "store").load(model, span_of(feed))
     assert str(caught.value).startswith(f"latency file {path} cannot be read: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("empty.csv", "exch_ts is empty in some rows; a rejected order has the exchange time 0"),
+        ("empty.parquet", "exch_ts is empty in some rows"),
+        ("floats.parquet", "exch_ts is of double"),
+        ("truncated.npz", "File is not a zip file"),
+        ("nothing.npz", "it is no .npz file with an array"),
+        ("array.npz", "it is no .npz file with an array"),
+        ("archive.npy", "the magic string is not correct"),
+        ("nothing.npy", "EOF"),
+        ("flat.npy", "its array has the shape (3,)"),
+        ("number.npy", "its array has the shape ()"),
+    ],
+)
+def test_logs_with_holes_or_of_other_shapes_are_refused(
+    feed: StoredFeed, tmp_path: Path, name: str, message: str
+) -> None:
+    path = tmp_path / name
+    req_ts, resp_ts = LOG[:2, 0].tolist(), LOG[:2, 2].tolist()
+    match name:
+        case "empty.csv":
+            lines = f"{req_ts[0]},{req_ts[0] + 1},{resp_ts[0]}\n{req_ts[1]},,{resp_ts[1]}\n"
+            path.write_text("req_ts,exch_ts,resp_ts\n" + lines)
+        case "empty.parquet" | "floats.parquet":
+            exch_ts: Any = [req_ts[0] + 1, None] if name == "empty.parquet" else [float(ts) for ts in req_ts]
+            table = pa.table({"req_ts": req_ts, "exch_ts": exch_ts, "resp_ts": resp_ts})
+            pyarrow.parquet.write_table(table, path)
+        case "truncated.npz":
+            path.write_bytes(b"PK\x03\x04 and no more")
+        case "nothing.npz":
+            np.savez(path)
+        case "array.npz" | "archive.npy":
+            with path.open("wb") as file:
+                (np.save if name == "array.npz" else np.savez)(file, LOG)
+        case "nothing.npy":
+            path.write_bytes(b"")
+        case "flat.npy":
+            np.save(path, np.arange(3))
+        case _:
+            np.save(path, np.int64(3))
+    model = historical.build(historical.Historical(files=[str(path)]))
+    with pytest.raises(DataError) as caught:
+        LatencyTables(tmp_path / "store").load(model, span_of(feed))
+    assert str(caught.value).startswith(f"latency file {path} cannot be read: ")
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("unit", ["ns", "us"])
+def test_timestamps_of_any_unit_are_read_as_nanoseconds(feed: StoredFeed, tmp_path: Path, unit: str) -> None:
+    whole_us = LOG // 1_000 * 1_000
+    times = pa.array(whole_us.ravel() // (1 if unit == "ns" else 1_000)).cast(pa.timestamp(unit, "UTC"))
+    columns = {
+        name: times.take(pa.array(range(k, len(times), 3))) for k, name in enumerate(LATENCY_ROW.names[:3])
+    }
+    pyarrow.parquet.write_table(pa.table(columns), tmp_path / "log.parquet")
+    model = historical.build(historical.Historical(files=[str(tmp_path / "log.parquet")]))
+    rows = rows_of(model, span_of(feed))
+    np.testing.assert_array_equal(np.stack([rows[n] for n in LATENCY_ROW.names[:3]], axis=1), whole_us)
