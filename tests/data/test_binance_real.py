@@ -12,6 +12,7 @@ from hftbacktest.data.utils import binancefutures
 
 from bt_framework.data.ordering import ordered_chunks
 from bt_framework.data.source import FeedReport
+from bt_framework.data.store import EventStore
 from bt_framework.records import EVENT
 from bt_plugins.data.binance import Binance, build
 
@@ -19,6 +20,9 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 FACTS = {"btcusdt": ("BTCUSDT", 491_973, 93_954, 66_089), "ethusdt": ("ETHUSDT", 452_115, 74_655, 53_992)}
 BTC_CLOCK_SHIFT_NS = 1_272_156_851
+SPAN_S = (1_723_161_255, 1_723_161_600)
+"""2024-08-08 23:54:15 to 24:00:00 UTC."""
+SIZES = {"BTCUSDT": (0.1, 0.001), "ETHUSDT": (0.01, 0.001)}
 
 
 @pytest.fixture(params=list(FACTS))
@@ -50,6 +54,17 @@ def test_events_equal_the_converters(
     if symbol == "BTCUSDT":
         assert report.notes["clock_shift_ns"] == BTC_CLOCK_SHIFT_NS
     assert f"by {report.notes['clock_shift_ns']}" in capsys.readouterr().out
+
+
+def test_the_pair_is_of_six_minutes_and_has_the_ticks_that_binance_lists(
+    shared_dir: Path, tmp_path: Path
+) -> None:
+    files = [shared_dir / "data" / "binance" / f"{name}_20240808.gz" for name in FACTS]
+    for path in files:
+        first, last = (int(lines_of(path)[place][:19]) for place in (0, -1))
+        assert (first // 10**9, last // 10**9) == (SPAN_S[0], SPAN_S[1] - 1)
+    feeds = EventStore(tmp_path).load_all(build(Binance(files=[str(path) for path in files])).feeds())
+    assert {f.symbol: (f.spec.tick_size, f.spec.lot_size) for f in feeds} == SIZES
 
 
 def test_clocks_are_left_alone_if_asked(real_file: Path, tmp_path: Path) -> None:

@@ -32,7 +32,9 @@ TRADES = "futures_trades_2024-07-01T23-58_2024-07-02T00-02.dbn.zst"
 DEFINITION = "futures_definition.dbn.zst"
 
 RECORDS = {"A": 29_216, "C": 17_999, "M": 12_233, "F": 6_371, "T": 2_973}
+SNAPSHOT_ORDERS = 8_725
 OPEN_TS = 1_703_545_200_000_000_000
+CLOSE_TS = OPEN_TS + 3_600_000_000_000  # midnight
 BUY = int(EventFlag.BUY)
 NOTHING_TOLD = {"fill of an unknown order": 7, "order that did not change": 63}
 
@@ -135,6 +137,10 @@ KIND |= {"M": EventKind.MODIFY_ORDER, "T": EventKind.TRADE}
 def test_the_file_is_the_one_that_its_facts_are_about(cme: Path) -> None:
     records = library_records(cme / MBO)
     assert Counter(str(record.action) for record in records) == RECORDS
+    snapshot = [record for record in records if record.flags & dbn.F_SNAPSHOT]
+    assert len({record.order_id for record in snapshot}) == len(snapshot) == SNAPSHOT_ORDERS
+    assert records[: len(snapshot)] == snapshot
+    assert CLOSE_TS - 1_000_000_000 < records[-1].ts_recv < CLOSE_TS
 
 
 def test_every_record_of_an_order_book_is_one_event_and_both_make_the_same_book(cme: Path) -> None:

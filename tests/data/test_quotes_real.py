@@ -21,6 +21,7 @@ from bt_plugins.data.quotes import Quotes, build
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 FX = {"oanda_eurusd_20140501": (24_179, 0, 0), "oanda_nzdusd_20140506": (49_798, 0, 0)}
+OANDA_ROWS = {"eurusd": [24_179, 25_177, 44_864], "nzdusd": [29_799, 27_278, 49_798]}
 FXCM = "fxcm_eurusd_20140502"
 FXCM_ROWS, FXCM_CROSSED, FXCM_LOCKED = 96_406, 12_061, 13_004
 IBM_QUOTES, IBM_TRADES, IBM_BARS = 109_067, 24_293, 11_676
@@ -109,6 +110,16 @@ def test_oandas_rows_never_lock_or_cross_the_book_in_between(shared_dir):
                 assert max(bids) < min(asks)
 
 
+def test_oandas_files_are_monotone_and_never_crossed(shared_dir):
+    for pair, counts in OANDA_ROWS.items():
+        for day, n_rows in zip(("01", "05", "06"), counts, strict=True):
+            rows = fields(fx_path(shared_dir, f"oanda_{pair}_201405{day}"))
+            times = [int(ms) for ms, _, _ in rows]
+            assert len(rows) == n_rows
+            assert times == sorted(times)
+            assert all(float(bid) < float(ask) for _, bid, ask in rows)
+
+
 def test_fxcms_clock_is_new_yorks_winter_time(shared_dir):
     """The payrolls of 2014-05-02 came out at 12:30 UTC, and the week ended at 21:00 UTC."""
     events, report = read(fx_path(shared_dir, FXCM))
@@ -139,24 +150,27 @@ def test_ibm_is_stored_in_cents_and_shares_with_a_book_of_one_level(ibm, tmp_pat
     assert stored.events == len(events)
 
 
-def test_ibms_best_quotes_close_the_second_bars_of_the_same_vendor(ibm, shared_dir):
+@pytest.mark.parametrize("suspicious", ["skip", "keep"])
+def test_ibms_best_quotes_close_the_second_bars_of_the_same_vendor(ibm, shared_dir, suspicious):
     """Every bar's closing bid and ask, with its size, is the book at the end of that second."""
     bars = fields(shared_dir / "data" / "equity" / "lean_second_ibm_20131007_quote.zip")
-    events, _ = read(*ibm)
+    events, _ = read(*ibm, suspicious=suspicious)
     midnight = midnight_ns("20131007") + NEW_YORK_NS
     second = {ts // 1_000_000_000: (bids, asks) for ts, bids, asks in books(events)}
-    last, n_equal = None, 0
+    last, differ = None, []
     by_time = {midnight // 1_000_000_000 + int(bar[0]) // 1_000: bar for bar in bars}
     for s in range(min(by_time), max(by_time) + 1):
         last = second.get(s, last)
         if s in by_time:
             bar = by_time[s]
-            n_equal += last == (
+            closing = (
                 {int(bar[4]) / 10_000: float(bar[5])},
                 {int(bar[9]) / 10_000: float(bar[10])},
             )
-    # The last bar has the one tick that is flagged as suspicious, which is skipped here.
-    assert (len(bars), n_equal) == (IBM_BARS, IBM_BARS - 1)
+            differ += [bar[0]] if last != closing else []
+    # At 10:46:32 the quotes cross. The file's last tick is flagged as suspicious, and not in the last bar.
+    assert len(bars) == IBM_BARS
+    assert differ == ["38792000"] + ([bars[-1][0]] if suspicious == "keep" else [])
 
 
 def test_ibms_trades_have_the_takers_side_of_a_plain_reading(ibm):
@@ -195,6 +209,9 @@ def test_ibms_trades_have_the_takers_side_of_a_plain_reading(ibm):
 
 def test_ibms_rows_are_accounted_for(ibm):
     events, report = read(*ibm)
+    for path, n_rows in zip(ibm, (IBM_QUOTES, IBM_TRADES), strict=True):
+        times = [int(row[0]) for row in fields(path)]
+        assert (len(times), times) == (n_rows, sorted(times))
     assert report.rows_read == IBM_QUOTES + IBM_TRADES
     assert report.dropped == {"unchanged best": 16_083, "suspicious": 1, "sale condition": 73}
     assert report.notes["quote_rows"] == IBM_QUOTES - 1
