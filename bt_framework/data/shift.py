@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bt_framework.data.source import Feed, FeedReport, Progress
+from bt_framework.results.run import Instrument
 
 if TYPE_CHECKING:
     from bt_framework.data.store import StoredFeed
@@ -34,6 +35,10 @@ class ShiftedFeed(Feed):
     def identity(self) -> Mapping[str, Any]:
         """The events that are shifted, and by how much."""
         return {"reader": "shifted", "events": self._stored.content_hash, "offset_ns": self._offset_ns}
+
+    def known_instrument(self, report: FeedReport) -> Instrument:
+        """Sizes of the original."""
+        return self._stored.spec
 
     def chunks(self, report: FeedReport, progress: Progress) -> Iterator[np.ndarray]:
         """Yield shifted copies; gaps and drops are those of the original."""
