@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -279,3 +280,20 @@ def test_what_follows_a_breach_is_what_the_action_says(run: Run, pair: list[str]
     if action == "HALT_FOR_DAY":
         assert breach["until_ts"] == MIDNIGHT_TS
         assert (resumed >= MIDNIGHT_TS).all()
+
+
+def test_of_the_crossed_fxcm_file_only_what_is_repaired_is_traded(run: Run, shared_dir: Path) -> None:
+    path = shared_dir / "data/fx/lean_fxcm_eurusd_20140502_quote.zip"
+    data = ["data=quotes", f"data.files=[{path}]", "strategy.half_spread_bps=0.5"]
+    with pytest.raises(DataError, match="crossed book"):
+        run(*data)
+    result = run(*data, "repair=true")
+    assert result.record.data_grade["fidelity"] == "C"
+    with zipfile.ZipFile(path) as archive:
+        rows = np.loadtxt(archive.open(archive.namelist()[0]), delimiter=",")
+    midnight_ns = 1_398_988_800 * NS_PER_S + 5 * 3_600 * NS_PER_S  # its clock is UTC-05:00
+    ts = midnight_ns + rows[:, 0].astype("int64") * 1_000_000
+    fills = frame(result.fills)["exch_ts"].to_numpy()
+    at = np.searchsorted(ts, fills, side="right") - 1
+    assert not (rows[at, 1] > rows[at, 2]).any()
+    assert (rows[:, 1] > rows[:, 2]).sum() == 12_061

@@ -86,6 +86,16 @@ def test_an_order_that_is_not_there_is_fatal_on_either_clock(kind, flags):
     )
 
 
+@pytest.mark.parametrize("block_rows", [1, 7, 1_000])
+def test_levels_among_orders_are_a_mixed_book(block_rows):
+    rows = clean_orders(50)
+    for place in (20, 30, 40):
+        rows.insert(place, order(rows[place - 1][1], EventKind.DEPTH, BUY, 0, 980.0))
+    (finding,) = serious(examined(rows, block_rows))
+    assert (finding.check, finding.severity, finding.count) == ("mixed book", "warn", 3)
+    assert finding.detail == "both orders and price levels; the engine follows one and passes over the other"
+
+
 def test_an_order_that_is_added_twice_is_fatal():
     rows = clean_orders(50)
     rows.insert(20, order(rows[19][1], EventKind.ADD_ORDER, BUY, 1, 990.0))
