@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from bt_framework.data.files import check_symbols_of, input_paths
 from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
-from bt_framework.errors import ConfigError, DataError
-from bt_framework.registry import unknown_name
+from bt_framework.errors import DataError
 from bt_framework.results.run import Instrument
 from bt_plugins.data.binance import Binance
 from bt_plugins.data.binance._catalogue import instrument
@@ -39,14 +39,7 @@ class BinanceSource(DataSource):
             If a file cannot be read or is not a stream, or its symbol is not in ``symbols``.
         """
         config = self.config
-        paths = [Path(name).expanduser() for name in config.files]
-        if not paths:
-            raise ConfigError(
-                "data.files must name at least one file, was []. Example: data.files=[btcusdt.gz]."
-            )
-        for i, path in enumerate(paths):
-            if path.resolve() in [other.resolve() for other in paths[:i]]:
-                raise ConfigError(f"data.files must differ from each other, was {path} twice.")
+        paths = input_paths(config.files, "btcusdt.gz")
         by_symbol: dict[str, list[tuple[Peek, Path]]] = {symbol: [] for symbol in config.symbols}
         for path in paths:
             found = peek(path)
@@ -66,10 +59,8 @@ class BinanceSource(DataSource):
                     f"wrong symbol: data.symbols asks for {symbol}, but no file holds it"
                     f" ({', '.join(self.config.files)}). Add its file or remove the symbol."
                 )
-        for key, sizes in (("tick_size", self.config.tick_size), ("lot_size", self.config.lot_size)):
-            for symbol in sizes:
-                if symbol not in by_symbol:
-                    raise ConfigError(unknown_name(f"data.{key}'s symbols", symbol, by_symbol))
+        sizes = {"tick_size": self.config.tick_size, "lot_size": self.config.lot_size}
+        check_symbols_of(sizes, by_symbol)
 
 
 class BinanceFeed(Feed):

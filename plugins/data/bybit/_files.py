@@ -98,6 +98,8 @@ def text_blocks(path: Path) -> Generator[tuple[bytes, int], None, None]:
         raise DataError(f"{path} is truncated or corrupt: {error}. Fetch it again.") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except (RuntimeError, NotImplementedError) as error:  # encrypted, or packed in another way
+        raise DataError(f"{path} cannot be unpacked: {error}. Unpack it yourself.") from None
 
 
 def zip_head(path: Path) -> bytes:
@@ -106,7 +108,7 @@ def zip_head(path: Path) -> bytes:
         with zipfile.ZipFile(path) as archive:
             names = sorted(name for name in archive.namelist() if name.endswith(".data"))
             return archive.open(names[0]).read(_HEAD_BYTES) if names else b""
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError):
         return b""
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from bt_framework.data.files import check_symbols_of, input_paths
 from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
 from bt_framework.errors import ConfigError, DataError
-from bt_framework.registry import unknown_name
 from bt_framework.results.run import Instrument
 from bt_plugins.data.databento import Databento
 from bt_plugins.data.databento._header import DEFINITION, Header, definitions, read_header
@@ -42,7 +42,7 @@ class DatabentoSource(DataSource):
         DataError
             If a file cannot be read, is not DBN or has none of ``symbols``, or a symbol has several schemas.
         """
-        headers = [read_header(path) for path in self._paths()]
+        headers = [read_header(path) for path in input_paths(self.config.files, "es.mbo.dbn.zst")]
         definition_files = tuple(header.path for header in headers if header.schema == DEFINITION)
         by_symbol: dict[str, list[Header]] = {symbol: [] for symbol in self.config.symbols}
         for header in headers:
@@ -60,17 +60,6 @@ class DatabentoSource(DataSource):
             )
             for symbol, files in by_symbol.items()
         ]
-
-    def _paths(self) -> list[Path]:
-        paths = [Path(name).expanduser() for name in self.config.files]
-        if not paths:
-            raise ConfigError(
-                "data.files must name at least one file, was []. Example: data.files=[es.mbo.dbn.zst]."
-            )
-        for i, path in enumerate(paths):
-            if path.resolve() in [other.resolve() for other in paths[:i]]:
-                raise ConfigError(f"data.files must differ from each other, was {path} twice.")
-        return paths
 
     def _symbols_of(self, header: Header) -> list[str]:
         if not self.config.symbols:
@@ -98,10 +87,8 @@ class DatabentoSource(DataSource):
             if len({file.schema for file in files}) > 1:
                 listed = ", ".join(f"{file.schema} ({file.path})" for file in files)
                 raise DataError(f"files of {symbol} must be of one schema, were {listed}. Remove the others.")
-        for key in ("tick_size", "lot_size", "contract_size"):
-            for symbol in getattr(config, key):
-                if symbol not in by_symbol:
-                    raise ConfigError(unknown_name(f"data.{key}'s symbols", symbol, by_symbol))
+        sizes = {key: getattr(config, key) for key in ("tick_size", "lot_size", "contract_size")}
+        check_symbols_of(sizes, by_symbol)
 
 
 class DatabentoFeed(Feed):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from bt_framework.data.files import check_symbols_of
 from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
-from bt_framework.errors import ConfigError, DataError
-from bt_framework.registry import unknown_name
+from bt_framework.errors import DataError
 from bt_framework.results.run import Instrument
 from bt_plugins.data.lobster import Lobster
 from bt_plugins.data.lobster._pairs import Pair, pairs_of, size_bytes
@@ -51,10 +51,7 @@ class LobsterSource(DataSource):
                     f"wrong symbol: data.symbols asks for {symbol}, but no file is of it"
                     f" ({', '.join(config.files)}). Add its file or remove the symbol."
                 )
-        for key, sizes in (("tick_size", config.tick_size), ("lot_size", config.lot_size)):
-            for symbol in sizes:
-                if symbol not in by_symbol:
-                    raise ConfigError(unknown_name(f"data.{key}'s symbols", symbol, by_symbol))
+        check_symbols_of({"tick_size": config.tick_size, "lot_size": config.lot_size}, by_symbol)
         return [LobsterFeed(config, symbol, pairs) for symbol, pairs in by_symbol.items()]
 
 

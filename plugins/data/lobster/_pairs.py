@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bt_framework.data.files import input_paths
 from bt_framework.data.streams import decompressed_blocks
-from bt_framework.errors import ConfigError, DataError
+from bt_framework.errors import DataError
 
 MESSAGE, BOOK = "message", "orderbook"
 
@@ -74,15 +75,7 @@ def pairs_of(names: Sequence[str]) -> list[Pair]:
     DataError
         If a file is none of LOBSTER's, lacks its other half, or is of a day that another has too.
     """
-    if not names:
-        raise ConfigError(
-            "data.files must name at least one file, was []."
-            " Example: data.files=[LOBSTER_SampleFile_GOOG_2012-06-21_10.zip]."
-        )
-    paths = [Path(name).expanduser() for name in names]
-    for i, path in enumerate(paths):
-        if path.resolve() in [other.resolve() for other in paths[:i]]:
-            raise ConfigError(f"data.files must differ from each other, was {path} twice.")
+    paths = input_paths(names, "LOBSTER_SampleFile_GOOG_2012-06-21_10.zip")
     halves: dict[tuple[Path, str], dict[str, Member]] = {}
     for path in paths:
         for member in _members(path):

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from bt_framework.data.files import check_symbols_of, input_paths
 from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
 from bt_framework.data.streams import decompressed_blocks
-from bt_framework.errors import ConfigError
-from bt_framework.registry import unknown_name
 from bt_framework.results.run import Instrument
 from bt_plugins.data.quotes import Quotes
 from bt_plugins.data.quotes._layout import Layout, layout_of
@@ -43,22 +42,12 @@ class QuotesSource(DataSource):
             If a file cannot be read, or is not what the configuration says.
         """
         config = self.config
-        paths = [Path(name).expanduser() for name in config.files]
-        if not paths:
-            raise ConfigError(
-                "data.files must name at least one file, was []. Example: data.files=[20140501_quote.zip]."
-            )
-        for i, path in enumerate(paths):
-            if path.resolve() in [other.resolve() for other in paths[:i]]:
-                raise ConfigError(f"data.files must differ from each other, was {path} twice.")
+        paths = input_paths(config.files, "20140501_quote.zip")
         layouts = [layout_of(config, path, _first_line(path) if config.columns else b"") for path in paths]
         by_symbol: dict[str, list[Layout]] = {}
         for i, layout in enumerate(layouts):
             by_symbol.setdefault(config.symbols[i] if config.symbols else layout.symbol, []).append(layout)
-        for key, sizes in (("tick_size", config.tick_size), ("lot_size", config.lot_size)):
-            for symbol in sizes:
-                if symbol not in by_symbol:
-                    raise ConfigError(unknown_name(f"data.{key}'s symbols", symbol, by_symbol))
+        check_symbols_of({"tick_size": config.tick_size, "lot_size": config.lot_size}, by_symbol)
         return [QuotesFeed(config, symbol, files) for symbol, files in by_symbol.items()]
 
 

@@ -305,6 +305,19 @@ def test_files_that_are_none_of_ours_are_refused(tmp_path: Path) -> None:
     assert not Bybit.recognise(tmp_path / "c.zip", b"PK\x03\x04")
 
 
+def test_an_encrypted_zip_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.data.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("a.data", FIRST)
+    content = bytearray(path.read_bytes())
+    content[content.find(b"PK\x03\x04") + 6] |= 1  # the flag of encryption, in the member and in the list
+    content[content.find(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.data\.zip cannot be unpacked: .* is encrypted"):
+        read(path)
+    assert not Bybit.recognise(path, b"PK\x03\x04")
+
+
 def test_trades_that_run_backwards_are_refused(tmp_path: Path) -> None:
     rows = [
         f"{second},XRPUSDT,Buy,1,1.5,x,x,1,1,1" for second in (1_733_011_261, 1_733_011_201, 1_733_011_200)
