@@ -21,6 +21,7 @@ QTY_SCALE = 100_000_000
 """Volumes are whole hundred-millionths."""
 
 _REMEMBERED_IDS = 1 << 16
+_LEAST_HEAP = 64
 _ROUNDING = 2
 """The two sides of a trade may differ by this much."""
 
@@ -88,6 +89,9 @@ class Side:
     def add(self, px: float, volume: int) -> int:
         """Volume at the price after a change by `volume`."""
         if px not in self.volumes:
+            if len(self.heap) > 2 * len(self.volumes) + _LEAST_HEAP:
+                self.heap = [self.sign * held for held in self.volumes]
+                heapq.heapify(self.heap)
             heapq.heappush(self.heap, self.sign * px)
         left = self.volumes.get(px, 0) + volume
         if left:
