@@ -82,7 +82,7 @@ class NpzSource(DataSource):
         ConfigError
             If no file is given, or a tick or lot size is for another symbol.
         """
-        from bt_framework.registry import unknown_name
+        from bt_framework.data.files import check_symbols_of
 
         config = self.config
         if not config.files:
@@ -93,10 +93,7 @@ class NpzSource(DataSource):
         by_symbol: dict[str, list[Path]] = {}
         for symbol, path in zip(config.symbols or [_symbol_of(path) for path in paths], paths, strict=True):
             by_symbol.setdefault(symbol, []).append(path)
-        for key, sizes in (("tick_size", config.tick_size), ("lot_size", config.lot_size)):
-            for symbol in sizes:
-                if symbol not in by_symbol:
-                    raise ConfigError(unknown_name(f"data.{key}'s symbols", symbol, by_symbol))
+        check_symbols_of({"tick_size": config.tick_size, "lot_size": config.lot_size}, by_symbol)
         return [
             NpzFeed(symbol, files, config.tick_size.get(symbol), config.lot_size.get(symbol))
             for symbol, files in by_symbol.items()
