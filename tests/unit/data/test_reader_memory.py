@@ -119,3 +119,22 @@ def test_an_array_of_events_is_read_in_pieces(tmp_path: Path) -> None:
         return peak
 
     assert measured(600_000) < 1.1 * measured(100_000)
+
+
+@pytest.mark.parametrize("book", ["l3", "l2"])
+def test_orders_of_databento_take_the_memory_of_those_that_live(tmp_path: Path, book: str) -> None:
+    pytest.importorskip("databento_dbn", reason="pip install 'bt-framework[databento]'")
+    from dbn_files import order, write
+
+    from bt_plugins.data.databento import Databento, build
+
+    def measured(count: int) -> int:
+        pairs = ((order("A", i + 1, t=2 * i), order("C", i + 1, t=2 * i + 1)) for i in range(count))
+        path = write(tmp_path / "a.dbn", *(record for pair in pairs for record in pair))
+        (feed,) = build(Databento(files=[str(path)], book=book)).feeds()
+        events, peak = peak_bytes(feed)
+        assert events >= 2 * count
+        return peak
+
+    measured(100)
+    assert measured(60_000) < 1.2 * measured(20_000)
