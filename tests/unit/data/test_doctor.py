@@ -458,6 +458,7 @@ def test_a_listed_tick_that_most_prices_are_off_is_replaced():
     known = KnownSizes(1.0, 0.001, 1.0, "catalogue", "catalogue")
     findings = examine(clean_events(500), known)
     assert serious(findings) == []
+    assert findings[0].check == "inferred size"
     assert findings[0].detail == "tick size of TEST: the catalogue's 1.0 does not fit the data, inferred 0.1"
 
 
