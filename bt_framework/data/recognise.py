@@ -97,7 +97,12 @@ def _below(root: Path, exclude: set[Path], found: Recognised) -> Iterator[Path]:
 
 def _note_link(path: Path, inside: Path, found: Recognised) -> None:
     """Name a link out of the folder; what one inside leads to is met there."""
-    if not path.resolve().is_relative_to(inside):
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError):  # RuntimeError up to Python 3.12
+        found.unknown.append((path, "a link to itself"))
+        return
+    if not target.is_relative_to(inside):
         found.unknown.append((path, "a link out of the folder"))
 
 

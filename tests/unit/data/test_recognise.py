@@ -123,6 +123,14 @@ def test_a_reader_that_fails_does_not_keep_the_others_from_their_files(tmp_path)
     assert found.unknown == [(tmp_path / "b", "broken could not look at it: KeyError('no header')")]
 
 
+def test_a_link_to_itself_is_named_and_leaves_the_others(tmp_path):
+    np.save(tmp_path / "own.npy", clean_events(10))
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    found = recognise([tmp_path], READERS)
+    assert names(found.by_reader["npz"]) == ["own.npy"]
+    assert found.unknown == [(tmp_path / "round", "a link to itself")]
+
+
 def test_links_hidden_files_devices_and_excluded_folders_are_left_out(tmp_path):
     outside = tmp_path / "outside"
     root = tmp_path / "root"
