@@ -12,6 +12,7 @@ import hashlib
 import json
 import mmap
 import os
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from bt_framework.engine.latency import (
 )
 from bt_framework.engine.models import LatencyModel, OutageMode
 from bt_framework.errors import ConfigError, DataError
+from bt_framework.jit import kernel_key
 
 FORMAT = 1
 GIB = 1 << 30
@@ -234,6 +236,7 @@ def _key(table: LatencyTable, span: LatencySpan, outages: Sequence[tuple[int, in
     identity = {
         "format": FORMAT,
         "table": dict(table.identity(span)),
+        "code": kernel_key([Path(str(sys.modules[type(table).__module__].__file__))]),
         "interval": [span.start_ts, span.end_ts],
         "outages": [*outages, str(mode)] if outages else [],
     }

@@ -13,6 +13,7 @@ from numba import carray
 
 from bt_framework.engine import _native
 from bt_framework.engine._ledger import book_fill, fill_fee, note_exit, tier_of
+from bt_framework.engine._levels import shown_qty
 from bt_framework.engine._native import ORDER_VIEW, as_pointer
 from bt_framework.engine._state import MAX_OPEN_ORDERS, MAX_SWEPT_LEVELS
 from bt_framework.engine._sweep import first_swept, follow_exchange, level_place, whole_lots
@@ -164,8 +165,8 @@ def log_resting(engine, is_roi, a, order, event, exch_ts):
     depth = _native.depth_address(engine, is_roi, order.asset)
     ticks = round(order.px / a.contracts[order.asset].tick_size)
     log_order(a, order, event, exch_ts)
-    a.orders[a.clock[0].orders - 1].queue_ahead_qty = (
-        _native.bid_qty(depth, is_roi, ticks) if order.side > 0 else _native.ask_qty(depth, is_roi, ticks)
+    a.orders[a.clock[0].orders - 1].queue_ahead_qty = shown_qty(
+        depth, is_roi, a.clock[0].seen_levels, order.side, ticks
     )
 
 
@@ -243,6 +244,8 @@ def book_fill_row(a, row, slippage_bps):
         place = tier_of(tiers, traded_volume(a, row.local_ts))
         notional = row.qty * contract.contract_size * (1.0 if contract.inverse else row.px)
         a.volume[clock.volume_day % a.volume.size] += notional
+    if books.mark_px == 0:
+        books.mark_px = row.px  # until there is a mid
     before_qty = books.position_qty
     fee = fill_fee(contract, tiers[place], row.px, row.qty, row.maker)
     realised = book_fill(books, contract, row.side, row.px, row.qty, fee)

@@ -11,6 +11,7 @@ import math
 from numba import boolean, from_dtype, int64
 
 from bt_framework.engine._ledger import equity_at
+from bt_framework.engine._levels import NO_ASK, NO_BID, level_ticks, shown_qty
 from bt_framework.engine._native import ask_qty, best_ask_ticks, best_bid_ticks, bid_qty
 from bt_framework.engine._state import CLOCK, CONTRACT, LEDGER, MAX_SIGNALS_PER_WAKE, OPEN_ORDER
 from bt_framework.jit import kernel_class
@@ -19,9 +20,6 @@ from bt_framework.records import INTENT, SIGNAL
 _NEW, _CANCEL, _MODIFY = 1, 2, 3
 _LIMIT, _MARKET = 0, 1
 _GTX, _IOC = 1, 3
-_NO_BID, _NO_ASK = -(2**63), 2**63 - 1
-_MAX_WALK_TICKS = 10_000
-"""How far from the best price a level is looked for."""
 
 
 @kernel_class(
@@ -80,66 +78,48 @@ class MarketView:
     def best_bid_px(self, asset):
         """Best bid, or NaN."""
         ticks = best_bid_ticks(self._depths[asset], self._is_roi)
-        return math.nan if ticks == _NO_BID else ticks * self._contracts[asset].tick_size
+        return math.nan if ticks == NO_BID else ticks * self._contracts[asset].tick_size
 
     def best_ask_px(self, asset):
         """Best ask, or NaN."""
         ticks = best_ask_ticks(self._depths[asset], self._is_roi)
-        return math.nan if ticks == _NO_ASK else ticks * self._contracts[asset].tick_size
+        return math.nan if ticks == NO_ASK else ticks * self._contracts[asset].tick_size
 
     def best_bid_qty(self, asset):
         """Quantity at the best bid, or NaN."""
         ticks = best_bid_ticks(self._depths[asset], self._is_roi)
-        return math.nan if ticks == _NO_BID else bid_qty(self._depths[asset], self._is_roi, ticks)
+        return math.nan if ticks == NO_BID else bid_qty(self._depths[asset], self._is_roi, ticks)
 
     def best_ask_qty(self, asset):
         """Quantity at the best ask, or NaN."""
         ticks = best_ask_ticks(self._depths[asset], self._is_roi)
-        return math.nan if ticks == _NO_ASK else ask_qty(self._depths[asset], self._is_roi, ticks)
+        return math.nan if ticks == NO_ASK else ask_qty(self._depths[asset], self._is_roi, ticks)
 
     def bid_qty_at(self, asset, px):
         """Quantity bid at `px`; 0 beyond the levels that are shown."""
         ticks = int64(round(px / self._contracts[asset].tick_size))
-        return bid_qty(self._depths[asset], self._is_roi, ticks) if self._shown(asset, 1, ticks) else 0.0
+        return shown_qty(self._depths[asset], self._is_roi, self._clock[0].seen_levels, 1, ticks)
 
     def ask_qty_at(self, asset, px):
         """Quantity offered at `px`; 0 beyond the levels that are shown."""
         ticks = int64(round(px / self._contracts[asset].tick_size))
-        return ask_qty(self._depths[asset], self._is_roi, ticks) if self._shown(asset, -1, ticks) else 0.0
+        return shown_qty(self._depths[asset], self._is_roi, self._clock[0].seen_levels, -1, ticks)
 
     def bid_level_px(self, asset, level):
         """Price of the bid `level` steps of liquidity below the best, which is 0; NaN if there is none."""
         ticks = self._level_ticks(asset, 1, level)
-        return math.nan if ticks == _NO_BID else ticks * self._contracts[asset].tick_size
+        return math.nan if ticks == NO_BID else ticks * self._contracts[asset].tick_size
 
     def ask_level_px(self, asset, level):
         """Price of the ask `level` steps of liquidity above the best, which is 0; NaN if there is none."""
         ticks = self._level_ticks(asset, -1, level)
-        return math.nan if ticks == _NO_BID else ticks * self._contracts[asset].tick_size
+        return math.nan if ticks == NO_BID else ticks * self._contracts[asset].tick_size
 
     def _level_ticks(self, asset, side, level):
-        """Ticks of a level, `_NO_BID` if there is none within `_MAX_WALK_TICKS` of the best or it is not shown."""
-        depth, is_roi, shown = self._depths[asset], self._is_roi, self._clock[0].seen_levels
-        best = best_bid_ticks(depth, is_roi) if side > 0 else best_ask_ticks(depth, is_roi)
-        if best in (_NO_BID, _NO_ASK) or 0 < shown <= level:
-            return _NO_BID
-        found = 0
-        for away in range(_MAX_WALK_TICKS):
-            ticks = best - side * away
-            qty = bid_qty(depth, is_roi, ticks) if side > 0 else ask_qty(depth, is_roi, ticks)
-            if qty > 0:
-                if found == level:
-                    return ticks
-                found += 1
-        return _NO_BID
-
-    def _shown(self, asset, side, ticks):
-        """Whether a price is within the levels that are shown."""
-        shown = self._clock[0].seen_levels
-        if shown == 0:
-            return True
-        last = self._level_ticks(asset, side, shown - 1)
-        return last == _NO_BID or (ticks - last) * side >= 0
+        """Ticks of a level, `NO_BID` if there is none or it is not shown."""
+        if 0 < self._clock[0].seen_levels <= level:
+            return NO_BID
+        return level_ticks(self._depths[asset], self._is_roi, side, level)
 
     def mid_px(self, asset):
         """Mean of best bid and ask, or NaN."""

@@ -83,6 +83,7 @@ def session_of(
     log_rows: int = 16_384,
     latency_rows: np.ndarray[Any, Any] | None = None,
     start_ms: float = 0,
+    seen_levels: int = 0,
 ) -> tuple[Session, Any]:
     """Return a session of the probe on `feeds`, and its state. Prices 90 to 110, tick 0.5, lot 0.25."""
     markets = [
@@ -111,7 +112,12 @@ def session_of(
     )
     clocking = Clocking(start_ts, START_TS + int(end_ms * MS), int(timer_ms * MS), 1_000 * MS)
     return Session(
-        markets, program(book=book), clocking, records, AccountTerms(100_000.0), log_rows=log_rows
+        markets,
+        program(book=book),
+        clocking,
+        records,
+        AccountTerms(100_000.0, seen_levels),
+        log_rows=log_rows,
     ), state
 
 

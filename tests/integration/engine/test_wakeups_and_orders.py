@@ -257,3 +257,35 @@ def test_fills_of_both_sides_realise_by_average_cost() -> None:
     assert done.tables["fills"]["position_qty"].tolist() == [1.0, -2.0, 0.0]
     assert done.tables["fills"]["realised_pnl"].tolist() == [0.0, -1.0, -2.0]
     assert done.tables["equity"]["equity"][-1] == -3.0
+
+
+@pytest.mark.parametrize("roi", [True, False], ids=["price vector", "hash map"])
+def test_a_position_without_a_mid_is_valued_at_its_first_fill(roi: bool) -> None:
+    feed = SmallFeed()
+    for at in range(0, 2_000, 10):
+        feed.level(at * MS, SELL, 100.5, 1.0)  # nobody bids
+    outcome = run_probe([feed], [do(pk.LIMIT, 30, px=100.5, tif=GTC)], end_ms=1_900, roi=roi)
+    assert len(outcome.tables["fills"]) == 1
+    last = outcome.tables["equity"][-1]
+    assert (last["position_qty"], last["mid_px"], last["equity"]) == (1.0, 100.5, 0.0)
+
+
+@pytest.mark.parametrize("roi", [True, False], ids=["price vector", "hash map"])
+@pytest.mark.parametrize(("levels", "ahead"), [(0, [2.0, 4.0]), (1, [2.0, 0.0]), (2, [2.0, 4.0])])
+def test_the_broker_sees_no_more_levels_than_are_shown(levels: int, ahead: list[float], roi: bool) -> None:
+    feed = SmallFeed()
+    for at in range(0, 200, 10):
+        feed.book(at * MS, bid_px=99.5, ask_px=100.5, qty=2.0).level(at * MS, BUY, 98.0, 4.0)
+    script = [do(pk.LIMIT, 30, px=99.5), do(pk.LIMIT, 60, px=98.0)]
+    rows = run_probe([feed], script, roi=roi, seen_levels=levels).tables["orders"]
+    assert rows["queue_ahead_qty"][rows["event"] == E.ACCEPTED].tolist() == ahead
+
+
+def test_levels_far_behind_the_best_are_not_shown_where_levels_are_counted() -> None:
+    feed = SmallFeed()
+    for at in range(0, 200, 10):
+        feed.book(at * MS, bid_px=9_000.0, ask_px=9_000.5, qty=2.0)
+        feed.level(at * MS, BUY, 500.0, 3.0).level(at * MS, BUY, 100.0, 4.0)
+    script = [do(pk.LIMIT, 30, px=500.0), do(pk.LIMIT, 60, px=100.0)]
+    rows = run_probe([feed], script, roi=False, seen_levels=2).tables["orders"]
+    assert rows["queue_ahead_qty"][rows["event"] == E.ACCEPTED].tolist() == [0.0, 0.0]
