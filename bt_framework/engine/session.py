@@ -32,6 +32,8 @@ from bt_framework.results.run import LOGS, Instrument
 _SLICE_S = 0.1
 """Wall time of a slice: short enough for progress and Ctrl-C, long enough for its overhead to vanish."""
 _FIRST_SLICE_WAKES = 4_096
+_FIRST_PLAIN_SLICE_WAKES = 16
+"""A strategy in plain Python may take its time at each wake-up, and Ctrl-C waits for the end of a slice."""
 
 _ENGINE_ERRORS = {
     10: "order id already exists",
@@ -213,7 +215,7 @@ class Session:
         mapping of str to record array
             What the slice added to each of `LOGS`: views, valid until the next slice.
         """
-        wakes = min(_FIRST_SLICE_WAKES, max_wakes)
+        wakes = min(_FIRST_SLICE_WAKES if self._plain is None else _FIRST_PLAIN_SLICE_WAKES, max_wakes)
         while True:
             began = time.perf_counter()
             try:
@@ -231,7 +233,7 @@ class Session:
             if took_s < _SLICE_S / 2:
                 wakes = min(2 * wakes, max_wakes)
             elif took_s > 2 * _SLICE_S:
-                wakes = max(wakes // 2, 1)
+                wakes = max(int(wakes * _SLICE_S / took_s), 1)
 
     def close(self) -> None:
         """Free the engine; the session cannot be used afterwards."""
@@ -262,7 +264,7 @@ class Session:
 
     def _reraise(self, error: BaseException) -> NoReturn:
         """Raise what a strategy in plain Python has raised."""
-        if isinstance(error, BtError) or not isinstance(error, Exception):
+        if isinstance(error, BtError | KeyboardInterrupt):
             raise error
         raise KernelError(
             f"the strategy raised {type(error).__name__}: {error} (simulated time {_iso(self.local_ts)}).",

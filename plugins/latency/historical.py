@@ -68,7 +68,13 @@ class HistoricalTable(LatencyTable):
         return {"model": "historical", "files": hashes, "columns": self.columns}
 
     def chunks(self, span: LatencySpan) -> Iterator[np.ndarray]:
-        """Yield the rows; where they do not reach the run's ends, a notice says so."""
+        """Yield the rows; where they do not reach the run's ends, a notice says so.
+
+        Raises
+        ------
+        DataError
+            If a file cannot be used, or none of the log is in the time of the run.
+        """
         first_ts, last_ts = 0, 0
         for path in self.files:
             for columns in _columns_of(path, self.columns):
@@ -78,6 +84,16 @@ class HistoricalTable(LatencyTable):
                 if len(rows):
                     first_ts, last_ts = first_ts or int(rows["req_ts"][0]), int(rows["req_ts"][-1])
                 yield rows
+        names = ", ".join(str(path) for path in self.files)
+        if last_ts == 0:
+            raise DataError(
+                f"{names} must have at least one order, has none. Give another log in latency.files."
+            )
+        if last_ts < span.start_ts or first_ts > span.end_ts:
+            raise DataError(
+                f"{names} must have orders in the time of the run, {_iso(span.start_ts)} to {_iso(span.end_ts)}, has "
+                f"{_iso(first_ts)} to {_iso(last_ts)}. Give a log of that time; its times are ns since 1970."
+            )
         if first_ts > span.start_ts:
             span.notice(
                 f"latency: the first order of the log is at {_iso(first_ts)}; its latency is used from the start of "

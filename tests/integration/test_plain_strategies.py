@@ -212,6 +212,19 @@ def test_what_a_plain_strategy_raises_stops_the_run_with_the_time_and_the_cause(
     assert caught.value.__cause__.__traceback__.tb_next is not None, "the user's own line is in the traceback"
 
 
+def test_a_plain_strategy_cannot_end_the_process() -> None:
+    with pytest.raises(KernelError, match=r"^the strategy raised SystemExit: 5 "):
+        drain(session_of(clean_events(500), Raises(SystemExit(5))))
+
+
+def test_a_stop_waits_for_a_few_wake_ups_of_a_plain_strategy_at_most() -> None:
+    strategy = Quoter()
+    session = session_of(clean_events(2_000), strategy)
+    next(session.slices(1_000_000))
+    assert 0 < len(strategy.reasons) <= 48
+    session.close()
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RunStopped("stopped by Ctrl-C.", signal_number=2)])
 def test_a_stop_inside_a_plain_strategy_stays_a_stop(error: BaseException) -> None:
     strategy = Raises(error)

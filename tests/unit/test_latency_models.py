@@ -184,6 +184,17 @@ def test_a_log_that_ends_before_the_run_says_so_and_holds_on(feed: StoredFeed, t
     assert found.percentiles["entry_p99_ns"] == MS + 2
 
 
+def test_a_log_of_another_time_or_unit_is_refused(feed: StoredFeed, tmp_path: Path) -> None:
+    log = tmp_path / "ms.csv"
+    at_ms = feed.first_local_ts // 1_000_000
+    log.write_text(f"req_ts,exch_ts,resp_ts\n{at_ms},{at_ms + 1},{at_ms + 2}\n")
+    model = historical.build(historical.Historical(files=[str(log)]))
+    with pytest.raises(
+        DataError, match=r"must have orders in the time of the run, .* its times are ns since 1970"
+    ):
+        LatencyTables(tmp_path).load(model, span_of(feed))
+
+
 def test_the_content_of_a_log_counts_and_not_its_name(feed: StoredFeed, tmp_path: Path) -> None:
     for name, rows in (("a", LOG), ("b", LOG), ("c", LOG[:-1])):
         np.save(tmp_path / f"{name}.npy", rows)

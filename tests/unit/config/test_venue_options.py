@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bt_framework.config.compose import compose
 from bt_framework.engine.models import DepthForm, ExchangeKind, FeeTier, QueueKind
 from bt_framework.errors import ConfigError
 from bt_framework.plugin_manager import discover
@@ -158,3 +159,22 @@ def test_impact_is_the_square_root_of_the_share_of_the_day(form: Any) -> None:
 def test_slippage_knows_the_instruments_of_the_run(model: Any, text: str) -> None:
     with pytest.raises(ConfigError, match=text):
         model.params(INSTRUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        (
+            "fees.maker_bps=1e308",
+            "maker_bps must be at most 10,000 in size, was 1e+308: that is the whole value.",
+        ),
+        (
+            "fees.taker_bps=-10_001",
+            "taker_bps must be at most 10,000 in size, was -10001.0: that is the whole value.",
+        ),
+    ],
+)
+def test_a_fee_of_more_than_the_whole_value_is_refused(override: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        compose(["+strategy=market_maker", "fees=by_value", override])
+    assert text in str(caught.value)
