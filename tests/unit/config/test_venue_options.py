@@ -166,11 +166,11 @@ def test_slippage_knows_the_instruments_of_the_run(model: Any, text: str) -> Non
     [
         (
             "fees.maker_bps=1e308",
-            "maker_bps must be at most 10,000 in size, was 1e+308: that is the whole value.",
+            "maker_bps must be at most 10,000 in size, was 1e+308: that is the whole value",
         ),
         (
             "fees.taker_bps=-10_001",
-            "taker_bps must be at most 10,000 in size, was -10001.0: that is the whole value.",
+            "taker_bps must be at most 10,000 in size, was -10001.0: that is the whole value",
         ),
     ],
 )
