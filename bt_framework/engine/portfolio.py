@@ -87,32 +87,6 @@ def intent_px(market, account, intent):
 
 
 @kernel
-def net_notional(market, account, asset):
-    """Signed value of a position at mid, quote currency."""
-    position = account.position_qty(asset)
-    value = market.notional(asset, mark_px(market, account, asset), abs(position))
-    return value if position > 0 else -value
-
-
-@kernel
-def gross_exposure(market, account):
-    """Sum of the values of all positions, long and short alike, quote currency."""
-    total = 0.0
-    for asset in range(market.count()):
-        total += abs(net_notional(market, account, asset))
-    return total
-
-
-@kernel
-def net_exposure(market, account):
-    """Value of long positions less that of short ones, quote currency."""
-    total = 0.0
-    for asset in range(market.count()):
-        total += net_notional(market, account, asset)
-    return total
-
-
-@kernel
 def worst_notional(market, account, intent):
     """Largest |position| x mid of the intent's instrument in the worst case, quote currency."""
     asset = intent.asset
