@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from bt_framework.data.source import Progress
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.registry import unknown_name
 
@@ -44,6 +45,24 @@ def input_paths(files: Sequence[str], example: str) -> list[Path]:
             raise ConfigError(f"data.files must differ from each other, was {path} twice.")
         seen.add(path.resolve())
     return paths
+
+
+class BytesDone:
+    """Adds up how much of some files has been read, for `Progress`; call it with the bytes that are new."""
+
+    def __init__(self, files: Iterable[Path], progress: Progress) -> None:
+        self._progress = progress
+        self._total = sum(path.stat().st_size for path in files if path.exists())
+        self._done = 0
+
+    def __call__(self, n_bytes: int) -> None:
+        """Add `n_bytes`."""
+        self._done += n_bytes
+        self._progress(self._done, self._total)
+
+    def finish(self) -> None:
+        """Say that everything has been read."""
+        self._progress(self._total, self._total)
 
 
 def files_by_symbol(found: Iterable[F], symbols: Sequence[str]) -> dict[str, list[F]]:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from bt_framework.results._extremes import Extremes
-from bt_framework.results._legs import LEG, Contracts, legs_of, trades_of
+from bt_framework.results._leg_book import LegBook
+from bt_framework.results._legs import LEG
 from bt_framework.results.run import Instrument
 
 
-class AverageCost:
+class AverageCost(LegBook):
     """A `bt_framework.results.trades.TradeBook`.
 
     The position of an instrument is one leg: that of the fill that opened it, at the average price, with the fees and
@@ -20,36 +21,13 @@ class AverageCost:
     """
 
     def __init__(self, instruments: Sequence[Instrument]) -> None:
-        self._contracts = Contracts(instruments)
+        super().__init__(instruments)
         self._open = [_rows(np.zeros(1, LEG))[0] for _ in instruments]
         self._last_fill_ts = np.zeros(len(instruments), np.int64)
-        self._mid_px = np.full(len(instruments), np.nan)
-        self._last_ts = 0
-        self._places = 0
 
-    def update(self, fills: np.ndarray, equity: np.ndarray) -> np.ndarray:
-        """Return the trades that these fills close."""
-        legs = legs_of(fills, self._contracts, self._places)
-        self._places += len(fills)
-        parts = [
-            self._follow(asset, legs[legs["asset"] == asset], equity[equity["asset"] == asset])
-            for asset in range(len(self._open))
-        ]
-        if len(equity):
-            self._last_ts = int(equity["local_ts"][-1])
-        entries, exits, lots = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        order = np.argsort(exits["place"], kind="stable")
-        return trades_of(entries[order], exits[order], lots[order], self._contracts)
-
-    def close(self) -> np.ndarray:
-        """Return the open positions as trades."""
+    def _open_legs(self) -> tuple[np.ndarray, np.ndarray]:
         entries = _legs([position for position in self._open if position["lots"] > 0])
-        exits = np.zeros(len(entries), LEG)
-        exits["local_ts"] = np.maximum(entries["local_ts"], self._last_ts)
-        exits["px"], exits["lots"] = self._mid_px[entries["asset"]], 1
-        trades = trades_of(entries, exits, entries["lots"], self._contracts)
-        trades["open"] = 1
-        return trades
+        return entries, entries["lots"]
 
     def _follow(
         self, asset: int, new: np.ndarray, samples: np.ndarray
@@ -78,8 +56,6 @@ class AverageCost:
         _see(position, low[-1], high[-1])
         if len(new):
             self._last_fill_ts[asset] = new["local_ts"][-1]
-        if len(samples):
-            self._mid_px[asset] = samples["mid_px"][-1]
         return _legs(entries), _legs(exits), np.array(lots, np.int64)
 
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from bt_framework.results._extremes import Extremes
-from bt_framework.results._legs import LEG, Contracts, legs_of, trades_of, widen
+from bt_framework.results._leg_book import LegBook
+from bt_framework.results._legs import LEG, widen
 from bt_framework.results.run import Instrument
 
 
-class Fifo:
+class Fifo(LegBook):
     """A `bt_framework.results.trades.TradeBook`.
 
     The n-th lot bought and the n-th lot sold of an instrument are the two ends of a trade, whichever came first. So
@@ -19,43 +20,18 @@ class Fifo:
     """
 
     def __init__(self, instruments: Sequence[Instrument]) -> None:
-        self._contracts = Contracts(instruments)
+        super().__init__(instruments)
         self._open = [np.empty(0, LEG) for _ in instruments]
-        self._mid_px = np.full(len(instruments), np.nan)
-        self._last_ts = 0
-        self._places = 0
 
-    def update(self, fills: np.ndarray, equity: np.ndarray) -> np.ndarray:
-        """Return the trades that these fills close."""
-        legs = legs_of(fills, self._contracts, self._places)
-        self._places += len(fills)
-        parts = [
-            self._match(asset, legs[legs["asset"] == asset], equity[equity["asset"] == asset])
-            for asset in range(len(self._open))
-        ]
-        if len(equity):
-            self._last_ts = int(equity["local_ts"][-1])
-        entries, exits, lots = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        order = np.lexsort((entries["place"], exits["place"]))
-        return trades_of(entries[order], exits[order], lots[order], self._contracts)
-
-    def close(self) -> np.ndarray:
-        """Return the open lots as trades."""
+    def _open_legs(self) -> tuple[np.ndarray, np.ndarray]:
         entries = np.concatenate(self._open)
-        exits = np.zeros(len(entries), LEG)
-        exits["local_ts"] = np.maximum(entries["local_ts"], self._last_ts)
-        exits["px"], exits["lots"] = self._mid_px[entries["asset"]], 1
-        trades = trades_of(entries, exits, entries["left"], self._contracts)
-        trades["open"] = 1
-        return trades
+        return entries, entries["left"]
 
-    def _match(
+    def _follow(
         self, asset: int, new: np.ndarray, samples: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(entries, exits, lots) that `new` legs close; what stays open is kept."""
         legs = np.concatenate((self._open[asset], new))
-        if len(samples):
-            self._mid_px[asset] = samples["mid_px"][-1]
         if len(legs) == 0:
             return legs, legs, np.empty(0, np.int64)
         extremes, times = Extremes(samples["mid_px"]), samples["local_ts"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bt_framework.data.csv_blocks import Block, Column
-from bt_framework.data.files import check_symbols_of, files_by_symbol, input_paths
+from bt_framework.data.files import BytesDone, check_symbols_of, files_by_symbol, input_paths
 from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
 from bt_framework.errors import DataError
 from bt_framework.records import EVENT, EventFlag, EventKind
@@ -89,16 +89,9 @@ class BybitFeed(Feed):
         report.symbol = self.symbol
         if pays_in_base(self.symbol):
             report.notes["contract"] = "inverse"
-        total_bytes = sum(path.stat().st_size for path in self.files if path.exists())
-        done_bytes = 0
-
-        def done(n_bytes: int) -> None:
-            nonlocal done_bytes
-            done_bytes += n_bytes
-            progress(done_bytes, total_bytes)
-
+        done = BytesDone(self.files, progress)
         yield from merged_by_local_ts(self._trade_rows(report, done), self._book_rows(report, done))
-        progress(total_bytes, total_bytes)
+        done.finish()
 
     def _book_rows(self, report: FeedReport, done: Done) -> Iterator[np.ndarray]:
         from bt_plugins.data.bybit._book import BookReader

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bt_framework.data.files import check_symbols_of, files_by_symbol, input_paths
+from bt_framework.data.files import BytesDone, check_symbols_of, files_by_symbol, input_paths
 from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
 from bt_framework.data.streams import decompressed_blocks, first_lines
 from bt_framework.errors import DataError
@@ -120,19 +120,12 @@ class TardisFeed(Feed):
             report.notes["unused_files"] = self._unused
         if pays_in_base(self._exchange, self.symbol):
             report.notes["contract"] = "inverse"
-        total_bytes = sum(path.stat().st_size for path in self.files if path.exists())
-        done_bytes = 0
-
-        def done(n_bytes: int) -> None:
-            nonlocal done_bytes
-            done_bytes += n_bytes
-            progress(done_bytes, total_bytes)
-
+        done = BytesDone(self.files, progress)
         limit = self.config.max_malformed_lines
         trades = Reader(self.symbol, Content.TRADES, report, limit).rows(self._trades, done)
         book = Reader(self.symbol, self._content or Content.INCREMENTAL, report, limit).rows(self._book, done)
         yield from merged_by_local_ts(trades, book)
-        progress(total_bytes, total_bytes)
+        done.finish()
 
 
 def _chosen(book: str, symbol: str, files: Sequence[Peek]) -> list[Peek]:
