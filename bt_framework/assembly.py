@@ -122,6 +122,7 @@ def load_feeds(parts: Parts, settings: Settings, announce: Announce) -> list[Sto
     from bt_framework.data.store import EventStore
 
     store = EventStore(Path(settings.store_dir))
+    parts.data.use_store(Path(settings.store_dir))
     feeds = store.load_all(with_repair(parts.data.feeds(), settings.repair), announce=announce)
     offset_ns, jitter = parts.latency.feed_offset_ns, parts.latency.feed_jitter
     if jitter is not None:
@@ -221,6 +222,17 @@ def common_interval(feeds: Sequence[StoredFeed], settings: Settings) -> tuple[in
     return first, last
 
 
+def load_inputs(parts: Parts, feeds: Sequence[StoredFeed], settings: Settings) -> Mapping[str, Any]:
+    """Return what the strategy takes from the stores, such as parameters that were estimated earlier."""
+    from bt_framework.engine.strategy import Strategy
+
+    if not isinstance(parts.strategy, Strategy):
+        return {}
+    start_ts, _ = common_interval(feeds, settings)
+    symbols = [feed.spec.symbol for feed in feeds]
+    return parts.strategy.load(Path(settings.store_dir), symbols, start_ts)
+
+
 def load_latencies(
     parts: Parts, feeds: Sequence[StoredFeed], settings: Settings, announce: Announce
 ) -> list[OrderLatency]:
@@ -311,6 +323,7 @@ def describe(
     program: Program,
     books: Sequence[BookChoice],
     latencies: Sequence[OrderLatency],
+    inputs: Mapping[str, Any] | None = None,
 ) -> RunContext:
     """Say which run this is going to be; gives it an id and a folder, which is not made yet."""
     settings, resolved = composition.settings, composition.resolved
@@ -327,6 +340,7 @@ def describe(
             data_hash=data_hash(
                 [(f.content_hash, i) for f, i in zip(feeds, instruments, strict=True)],
                 [latency.content_hash for latency in latencies if latency.content_hash],
+                inputs,
             ),
             code_hash=code_hash(_sources_hash(program, parts), parts.packages),
             seed=settings.seed,
@@ -345,6 +359,7 @@ def describe(
         data_grade=_grade(feeds),
         books=tuple(f"{f.spec.symbol}: {book.reason}" for f, book in zip(feeds, books, strict=True)),
         latency={f.spec.symbol: lat.percentiles for f, lat in zip(feeds, latencies, strict=True)},
+        inputs=dict(inputs or {}),
     )
 
 

@@ -39,6 +39,10 @@ class RegistrationSpecs:
         """Register data sources: `bt_framework.data.source.DataSource`."""
 
     @hookspec
+    def register_bar_sources(self, register: Register) -> None:
+        """Register sources of bars: `bt_framework.bars.source.BarSource`."""
+
+    @hookspec
     def register_strategies(self, register: Register) -> None:
         """Register strategies: `bt_framework.engine.strategy.Strategy`."""
 

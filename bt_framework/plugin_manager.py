@@ -25,6 +25,7 @@ ENTRY_POINT_GROUP = "bt_framework"
 
 KIND_OF_HOOK: Mapping[str, Kind] = {
     "register_data": Kind.DATA,
+    "register_bar_sources": Kind.BARS,
     "register_strategies": Kind.STRATEGY,
     "register_latency_models": Kind.LATENCY,
     "register_queue_models": Kind.QUEUE,

@@ -16,6 +16,7 @@ class Kind(StrEnum):
     """What a component is: the name of its group in the configuration."""
 
     DATA = "data"
+    BARS = "bars"
     STRATEGY = "strategy"
     LATENCY = "latency"
     QUEUE = "queue"

@@ -88,7 +88,8 @@ class _Run:
         latencies = assembly.load_latencies(parts, feeds, settings, self._console.notice)
         program = assembly.build_program(parts)
         books = assembly.choose_books(parts, feeds)
-        context = assembly.describe(composition, parts, feeds, program, books, latencies)
+        inputs = assembly.load_inputs(parts, feeds, settings)
+        context = assembly.describe(composition, parts, feeds, program, books, latencies, inputs)
         manager = self._listeners(parts.strategy)
         session = assembly.open_session(context, parts, feeds, program, books, latencies)
         try:

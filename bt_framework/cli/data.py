@@ -195,7 +195,9 @@ def _feeds(arguments: Sequence[str]) -> Sequence[Feed]:
     if overrides:
         quoted_files = ",".join(map(quoted, files))
         composition = compose([*overrides, *([f"data.files=[{quoted_files}]"] if files else [])])
-        chosen: Sequence[Feed] = composition.one(Kind.DATA).build().feeds()
+        source = composition.one(Kind.DATA).build()
+        source.use_store(Path(composition.settings.store_dir))
+        chosen: Sequence[Feed] = source.feeds()
         return chosen
     refusals = []
     for component in _likely_first(files):

@@ -41,7 +41,9 @@ def ingest(arguments: Sequence[str]) -> int:
 
     composition = compose(overrides)
     store = EventStore(Path(composition.settings.store_dir))
-    feeds = with_repair(composition.one(Kind.DATA).build().feeds(), composition.settings.repair)
+    source = composition.one(Kind.DATA).build()
+    source.use_store(store.root)
+    feeds = with_repair(source.feeds(), composition.settings.repair)
     began_ns, began = time.time_ns(), time.perf_counter()
     with progress_bar("ingesting") as progress:
         stored = store.load_all(feeds, progress, say)

@@ -92,6 +92,7 @@ class Root(Settings):
     """The keys at the top of a composition: the settings and one per group, filled by the option chosen."""
 
     data: Any = MISSING
+    bars: Any = MISSING
     strategy: Any = MISSING
     latency: Any = MISSING
     queue: Any = MISSING

@@ -144,6 +144,9 @@ class Feed(ABC):
 class DataSource(ABC):
     """A data source plugin: what the ``data`` group builds."""
 
+    def use_store(self, store_dir: Path) -> None:  # noqa: B027 - most sources need no store
+        """Hear where the stores are, before `feeds`: for sources that read what earlier work has stored."""
+
     @abstractmethod
     def feeds(self) -> Sequence[Feed]:
         """One feed per instrument, in the order that strategies see them."""

@@ -88,7 +88,7 @@ def views_of(engine, is_roi, a):
     for asset in range(a.ledger.size):
         depths[asset] = _native.depth_address(engine, is_roi, asset)
     return (
-        MarketView(is_roi, depths, a.clock, a.contracts),
+        MarketView(is_roi, depths, a.clock, a.contracts, engine, a.scratch),
         AccountView(a.clock, a.contracts, a.ledger, a.open_orders),
         Intents(a.clock, a.intents, a.signals),
     )

@@ -83,7 +83,7 @@ def views_of(engine: int, is_roi: bool, arrays: LoopArrays) -> tuple[Any, Any, A
     clock, contracts, ledger = (_rows(a) for a in (arrays.clock, arrays.contracts, arrays.ledger))
     intents, signals = (a.view(np.recarray) for a in (arrays.intents, arrays.signals))
     return (
-        market(is_roi, depths, clock, contracts),
+        market(is_roi, depths, clock, contracts, engine, arrays.scratch),
         account(clock, contracts, ledger, _rows(arrays.open_orders)),
         out(clock, intents, signals),
     )
@@ -97,7 +97,12 @@ def _plain_depth(form: str) -> dict[Any, Any]:
         getattr(binding, f"{form}depth_{name}")
         for name in ("best_bid_tick", "best_ask_tick", "bid_qty_at_tick", "ask_qty_at_tick")
     )
+    feed_latency = getattr(binding, f"{form}bt_feed_latency")
+    pointer = ctypes.POINTER(ctypes.c_int64)
     return {
+        _native.feed_latency: lambda engine, _, asset, *times: feed_latency(
+            engine, asset, *(ctypes.cast(time, pointer) for time in times)
+        ),
         _native.best_bid_ticks: lambda depth, _: best_bid(depth),
         _native.best_ask_ticks: lambda depth, _: best_ask(depth),
         _native.bid_qty: lambda depth, _, ticks: bid_qty(depth, ticks),

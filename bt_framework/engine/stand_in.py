@@ -20,6 +20,7 @@ QUOTE = np.dtype(
         ("ask_px", "f8"),
         ("bid_qty", "f8"),
         ("ask_qty", "f8"),
+        ("update_ts", "i8"),
     ]
 )
 """One level a side; NaN for a side that is missing."""
@@ -44,6 +45,15 @@ class MarketStandIn:
     def end_ts(self):
         """When the run ends."""
         return self._clock[0].end_ts
+
+    def is_due(self, interval_ns):
+        """Whether a timer that fires every `interval_ns` from the start on fires now."""
+        since = self._clock[0].now_ts - self._clock[0].start_ts
+        return since > 0 and since % interval_ns == 0
+
+    def update_ts(self, asset):
+        """When the book was last updated, local time; 0 before the first update."""
+        return self._quotes[asset].update_ts
 
     def tick_size(self, asset):
         """Price step."""

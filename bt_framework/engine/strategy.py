@@ -19,11 +19,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bt_framework.errors import PluginError
+from bt_framework.errors import ConfigError, PluginError
 from bt_framework.results.run import Instrument
 
 WAKES = {"on_timer": 1, "on_book": 2, "on_order": 3}
@@ -69,6 +70,25 @@ class Strategy(ABC):
         """Return the kernels' ``w``, a float64 array of shape (n, m) for whatever does not fit a record."""
         return np.zeros((1, 1))
 
+    def load(self, store_dir: Path, symbols: Sequence[str], start_ts: int) -> Mapping[str, Any]:
+        """Take what earlier work has stored, such as estimated parameters; called once, before `params`.
+
+        Parameters
+        ----------
+        store_dir : Path
+            Folder of the stores, as in the settings.
+        symbols : sequence of str
+            The instruments, in the strategy's order.
+        start_ts : int
+            When the run begins, ns UTC: what became known later must not be taken.
+
+        Returns
+        -------
+        mapping
+            What was taken, JSON types: it is part of the run's identity and stands in its run.json.
+        """
+        return {}
+
 
 class PlainStrategy:
     """Base class of strategies that are ordinary Python: what the ``strategy`` group may build as well.
@@ -84,6 +104,30 @@ class PlainStrategy:
 
     def start(self, instruments: Sequence[Instrument]) -> None:
         """Prepare for a run of `instruments`; called once, before the first wake-up."""
+
+
+def timer_of(*intervals_ns: int) -> int:
+    """Return the timer of a strategy that samples at several intervals: the shortest of them.
+
+    Kernels ask ``market.is_due(interval_ns)`` which of them are due at a wake-up.
+
+    Raises
+    ------
+    ConfigError
+        If an interval is not a multiple of the shortest.
+
+    Examples
+    --------
+    >>> timer_of(60_000_000_000, 1_000_000_000)
+    1000000000
+    """
+    shortest = min(intervals_ns)
+    for interval in intervals_ns:
+        if shortest <= 0 or interval % shortest != 0:
+            raise ConfigError(
+                f"sampling intervals must be multiples of the shortest, {shortest} ns, was {interval} ns."
+            )
+    return shortest
 
 
 def params_record(config: Any, **extra: Any) -> np.record:

@@ -12,7 +12,7 @@ from numba import boolean, from_dtype, int64
 
 from bt_framework.engine._ledger import equity_at
 from bt_framework.engine._levels import NO_ASK, NO_BID, level_ticks, shown_qty
-from bt_framework.engine._native import ask_qty, best_ask_ticks, best_bid_ticks, bid_qty
+from bt_framework.engine._native import ask_qty, best_ask_ticks, best_bid_ticks, bid_qty, feed_latency
 from bt_framework.engine._state import CLOCK, CONTRACT, LEDGER, MAX_SIGNALS_PER_WAKE, OPEN_ORDER
 from bt_framework.jit import kernel_class
 from bt_framework.records import INTENT, SIGNAL
@@ -28,6 +28,8 @@ _GTX, _IOC = 1, 3
         ("_depths", int64[::1]),
         ("_clock", from_dtype(CLOCK)[::1]),
         ("_contracts", from_dtype(CONTRACT)[::1]),
+        ("_engine", int64),
+        ("_times", int64[::1]),
     ]
 )
 class MarketView:
@@ -36,11 +38,13 @@ class MarketView:
     Prices are in quote currency, quantities in base units, times in ns UTC. A missing side of a book is NaN.
     """
 
-    def __init__(self, is_roi, depths, clock, contracts):
+    def __init__(self, is_roi, depths, clock, contracts, engine, times):
         self._is_roi = is_roi
         self._depths = depths
         self._clock = clock
         self._contracts = contracts
+        self._engine = engine
+        self._times = times
 
     def count(self):
         """Number of instruments."""
@@ -53,6 +57,18 @@ class MarketView:
     def end_ts(self):
         """When the run ends."""
         return self._clock[0].end_ts
+
+    def is_due(self, interval_ns):
+        """Whether a timer that fires every `interval_ns` from the start of the run on fires now."""
+        since = self._clock[0].now_ts - self._clock[0].start_ts
+        return since > 0 and since % interval_ns == 0
+
+    def update_ts(self, asset):
+        """When the book was last updated, local time; 0 before the first update."""
+        times = self._times.ctypes.data
+        if feed_latency(self._engine, self._is_roi, asset, times, times + 8) == 0:
+            return 0
+        return self._times[1]
 
     def tick_size(self, asset):
         """Price step."""

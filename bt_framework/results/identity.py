@@ -9,7 +9,7 @@ from typing import Any
 
 from bt_framework.results.run import Instrument
 
-_NO_INFLUENCE = frozenset({"data", "writer", "store", "console", "experiment", "seed"})
+_NO_INFLUENCE = frozenset({"data", "bars", "writer", "store", "console", "experiment", "seed"})
 _NO_INFLUENCE_SETTINGS = frozenset({"slice_wakes", "runs_dir", "store_dir", "tags", "note"})
 """Keys that cannot change a result. Data and seed are not among them: they have a place of their own."""
 
@@ -26,15 +26,19 @@ def config_hash(resolved: Mapping[str, Any]) -> str:
     )
 
 
-def data_hash(contents: Iterable[tuple[str, Instrument]], latencies: Sequence[str] = ()) -> str:
+def data_hash(
+    contents: Iterable[tuple[str, Instrument]],
+    latencies: Sequence[str] = (),
+    inputs: Mapping[str, Any] | None = None,
+) -> str:
     """SHA-256 of the events (their content hashes) and the contracts they are of, in the strategy's order.
 
-    Tables of order latencies count by their content hashes too.
+    Tables of order latencies count by their content hashes too, and so does what the strategy took from a store.
     """
     events = [
         [content, i.symbol, i.tick_size, i.lot_size, i.contract_size, i.inverse] for content, i in contents
     ]
-    return _sha256([*events, *latencies])
+    return _sha256([*events, *latencies, *([inputs] if inputs else [])])
 
 
 def code_hash(source_hash: str, packages: Sequence[tuple[str, str]]) -> str:

@@ -76,6 +76,7 @@ class RunRecord:
     books: tuple[str, ...] = ()
     mode: str = "compiled"
     latency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
@@ -110,6 +111,7 @@ class RunRecord:
             books=tuple(run.books),
             mode=run.mode,
             latency={symbol: dict(values) for symbol, values in run.latency.items()},
+            inputs=dict(run.inputs),
         )
 
     def finished(self, summary: RunSummary) -> RunRecord:

@@ -84,6 +84,8 @@ class RunContext:
     latency : mapping
         For each symbol, percentiles of the order latency model over the interval: ``entry_p50_ns``, ``entry_p99_ns``,
         ``response_p50_ns``, ``response_p99_ns``, and ``rejected_frac``, the part of it in which orders are rejected.
+    inputs : mapping
+        What the strategy took from a store, such as parameters estimated earlier; part of the data hash.
     """
 
     run_id: str
@@ -105,6 +107,7 @@ class RunContext:
     books: tuple[str, ...] = ()
     mode: str = "compiled"
     latency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

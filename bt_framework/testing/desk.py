@@ -109,9 +109,10 @@ class Desk:
     def quote(
         self, asset: int, *, bid_px: float, ask_px: float, bid_qty: float = 1.0, ask_qty: float = 1.0
     ) -> None:
-        """Set an instrument's market; NaN takes a side away."""
+        """Set an instrument's market, as of now; NaN takes a side away."""
         row = self.quotes[asset]
         row["bid_px"], row["ask_px"], row["bid_qty"], row["ask_qty"] = bid_px, ask_px, bid_qty, ask_qty
+        row["update_ts"] = self.clock[0]["now_ts"]
 
     def hold(self, asset: int, position_qty: float, *, unit_qty: float = 1.0) -> None:
         """Set an instrument's position and what the sizing rule gives to one unit."""

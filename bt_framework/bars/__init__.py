@@ -1,0 +1,1 @@
+"""Bars: their store, corporate actions, preprocessing, exchange calendars, and the contract of their sources."""
