@@ -1,0 +1,309 @@
+"""The research store: symbols, corporate actions, pairs, what tests said of them, and parameters, in one database.
+
+SQLite in WAL mode by default, one file for many processes on one machine; any other database of SQLAlchemy by URL.
+Times are instants in UTC, to the microsecond: timezone-aware datetimes in Python. What is written under the same key
+replaces what was there, so that doing a piece of research again changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bt_framework.errors import DataError
+from bt_framework.stores import _research_engine as engines
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from sqlalchemy import Connection, Table
+    from sqlalchemy.sql import Executable
+
+FILE_NAME = "research.sqlite"
+_ROWS_AT_ONCE = 1_000
+
+P = TypeVar("P", bound="Parameters")
+
+
+def pair_of(first: str, second: str) -> tuple[str, str, str]:
+    """Return (pair_id, symbol_a, symbol_b) of two symbols: ``smaller_larger`` by plain string order.
+
+    Raises
+    ------
+    DataError
+        If one is empty, or both are the same.
+    """
+    if not first or not second or first == second:
+        raise DataError(f"a pair must have two different symbols, was {first!r} and {second!r}.")
+    symbol_a, symbol_b = sorted((first, second))
+    return f"{symbol_a}_{symbol_b}", symbol_a, symbol_b
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What was estimated over a window of a pair's bars, and from when on it was known.
+
+    Attributes
+    ----------
+    source : str
+        Of the bars.
+    pair_id : str
+        ``smaller_larger``.
+    as_of : datetime
+        When the last bar of the window had closed: the first moment at which the parameters were known.
+    window_start, window_end : datetime
+        Opening times of the window's first and last bar.
+    interval_ns : int
+        Of the bars.
+    y_symbol : str
+        The symbol that is explained; the other one is x: ``y = intercept + hedge_ratio * x + spread``.
+    log_prices : bool
+        Whether x and y are logarithms of prices.
+    adjust : str
+        How prices were adjusted for corporate actions: none, backward or point_in_time.
+    dt_s : float
+        Mean time between two observations, seconds.
+    observations : int
+        Bars in which both symbols have a price.
+    """
+
+    source: str
+    pair_id: str
+    as_of: datetime
+    window_start: datetime
+    window_end: datetime
+    interval_ns: int
+    y_symbol: str
+    log_prices: bool
+    adjust: str
+    dt_s: float
+    observations: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is not finite: it could reach a position."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise DataError(f"{field.name} of the pair {self.pair_id} must be finite, was {value}.")
+
+
+@dataclass(frozen=True)
+class OuParams(Parameters):
+    """The Ornstein-Uhlenbeck process of ``spread = y - intercept - hedge_ratio * x``.
+
+    `theta` is 1/s, `mu`, `sigma` (per square root of a second) and `stationary_sd` are in units of y.
+    """
+
+    hedge_ratio: float
+    intercept: float
+    theta: float
+    mu: float
+    sigma: float
+    stationary_sd: float
+    half_life_s: float
+
+
+@dataclass(frozen=True)
+class KalmanParams(Parameters):
+    """A Kalman filter of the hedge ratio after the window's last bar; see `bt_framework.stats.kalman`."""
+
+    intercept: float
+    hedge_ratio: float
+    p00: float
+    p01: float
+    p11: float
+    q_intercept: float
+    q_slope: float
+    r: float
+    log_likelihood: float
+
+
+class ResearchStore:
+    """The research database at `url`; it is created by the first write.
+
+    Methods raise `StorageError`, which names the database, if it cannot be read or written.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = engines.Database(url)
+
+    @classmethod
+    def in_folder(cls, store_dir: str | Path) -> ResearchStore:
+        """Return the store in the file ``research.sqlite`` of `store_dir`."""
+        return cls(engines.sqlite_url(Path(store_dir) / FILE_NAME))
+
+    @property
+    def name(self) -> str:
+        """The database for people: its file, or its URL without the password."""
+        return self._database.name
+
+    def register_symbols(self, symbols: Iterable[str], source: str) -> list[str]:
+        """Keep `symbols` of `source`; return those that were not known."""
+        with self._writing() as connection:
+            return _register(connection, source, symbols)
+
+    def symbols(self, source: str | None = None) -> list[str]:
+        """Return the symbols of `source`, or of all sources, sorted."""
+        table = _tables().SYMBOLS
+        query = table.select().order_by(table.c.symbol)
+        if source is not None:
+            query = query.where(table.c.source == source)
+        return sorted({row.symbol for row in self._read(query)})
+
+    def add_actions(self, actions: pa.Table, *, source: str) -> int:
+        """Keep corporate actions, a table of `ACTION_SCHEMA`, and register their symbols; return how many.
+
+        Of one ex-date, dividends are added up and splits multiplied.
+        """
+        merged: dict[tuple[Any, ...], float] = {}
+        for row in actions.to_pylist():
+            key = (row["symbol"], row["ex_date"], row["kind"])
+            if key not in merged:
+                merged[key] = row["value"]
+            elif row["kind"] == "split":
+                merged[key] *= row["value"]
+            else:
+                merged[key] += row["value"]
+        names = ("symbol", "ex_date", "kind")
+        rows = [
+            {"source": source, **dict(zip(names, key, strict=True)), "value": v} for key, v in merged.items()
+        ]
+        with self._writing() as connection:
+            _register(connection, source, {row["symbol"] for row in rows})
+            _put(connection, _tables().CORPORATE_ACTIONS, rows)
+        return len(rows)
+
+    def actions(self, symbols: Iterable[str] | None = None, *, source: str) -> pa.Table:
+        """Return the corporate actions of `symbols`, or of all, by symbol and ex-date: a table of `ACTION_SCHEMA`."""
+        import pyarrow as pa
+
+        from bt_framework.bars.schema import ACTION_SCHEMA
+
+        table = _tables().CORPORATE_ACTIONS
+        query = table.select().where(table.c.source == source)
+        wanted = None if symbols is None else set(symbols)
+        rows = [r._mapping for r in self._read(query.order_by(table.c.symbol, table.c.ex_date, table.c.kind))]
+        kept = [row for row in rows if wanted is None or row["symbol"] in wanted]
+        return pa.Table.from_pylist(
+            [{k: row[k] for k in ACTION_SCHEMA.names} for row in kept], schema=ACTION_SCHEMA
+        )
+
+    def put_universe(self, pairs: Iterable[tuple[str, str]], source: str) -> list[str]:
+        """Keep pairs of symbols and register their symbols; return the pair ids, in the order given.
+
+        Raises
+        ------
+        DataError
+            If two different pairs have one id, as A_B with C and A with B_C have.
+        """
+        named = [pair_of(*pair) for pair in pairs]
+        with self._writing() as connection:
+            _register(connection, source, {symbol for _, *both in named for symbol in both})
+            _put_pairs(connection, source, named)
+        return [pair_id for pair_id, *_ in named]
+
+    def universe(self, source: str | None = None) -> list[tuple[str, str, str]]:
+        """Return (pair_id, symbol_a, symbol_b) of the pairs of `source`, or of all sources, by id."""
+        table = _tables().PAIR_UNIVERSE
+        query = table.select().order_by(table.c.pair_id, table.c.source)
+        if source is not None:
+            query = query.where(table.c.source == source)
+        return [(row.pair_id, row.symbol_a, row.symbol_b) for row in self._read(query)]
+
+    def put_ou_params(self, params: Iterable[OuParams]) -> None:
+        """Keep parameters of pairs in the universe."""
+        self._put_params(_tables().OU_PARAMS, params)
+
+    def put_kalman_params(self, params: Iterable[KalmanParams]) -> None:
+        """Keep parameters of pairs in the universe."""
+        self._put_params(_tables().KALMAN_PARAMS, params)
+
+    def ou_params(self, pair_id: str, as_of: datetime, **narrower: Any) -> OuParams | None:
+        """Return the newest parameters that were known at `as_of`, or None.
+
+        Parameters
+        ----------
+        pair_id : str
+            ``smaller_larger``.
+        as_of : datetime
+            With a time zone.
+        **narrower
+            Values of other columns that are asked for: source, interval_ns, y_symbol, log_prices, adjust.
+        """
+        return self._newest(_tables().OU_PARAMS, OuParams, pair_id, as_of, narrower)
+
+    def kalman_params(self, pair_id: str, as_of: datetime, **narrower: Any) -> KalmanParams | None:
+        """Return the newest parameters that were known at `as_of`, or None; see `ou_params`."""
+        return self._newest(_tables().KALMAN_PARAMS, KalmanParams, pair_id, as_of, narrower)
+
+    def _put_params(self, table: Table, params: Iterable[Parameters]) -> None:
+        with self._writing() as connection:
+            _put(connection, table, [asdict(p) for p in params])
+
+    def _newest(
+        self, table: Table, kind: type[P], pair_id: str, as_of: datetime, narrower: Mapping[str, Any]
+    ) -> P | None:
+        query = table.select().where(table.c.pair_id == pair_id, table.c.as_of <= as_of)
+        for key, value in narrower.items():
+            query = query.where(table.c[key] == value)
+        # Of several with one time, the choice does not depend on the order of writing.
+        order = [table.c.as_of.desc(), *(c for c in table.primary_key.columns if c.name != "as_of")]
+        rows = self._read(query.order_by(*order).limit(1))
+        return kind(**rows[0]._mapping) if rows else None
+
+    def _read(self, query: Executable) -> Sequence[Any]:
+        """Rows of `query`; none where there is no database yet."""
+        with self._database.reading() as connection:
+            return [] if connection is None else connection.execute(query).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._database.writing() as connection:
+            yield connection
+
+
+def _tables() -> Any:
+    """Import the tables when they are needed: SQLAlchemy takes a while."""
+    from bt_framework.stores import _research_tables
+
+    return _research_tables
+
+
+def _register(connection: Connection, source: str, symbols: Iterable[str]) -> list[str]:
+    """Insert the symbols that are not known, and return them."""
+    table = _tables().SYMBOLS
+    known = {r.symbol for r in connection.execute(table.select().where(table.c.source == source))}
+    new = [symbol for symbol in dict.fromkeys(symbols) if symbol not in known]
+    seen = datetime.now(UTC)
+    _put(connection, table, [{"source": source, "symbol": s, "first_seen": seen} for s in new])
+    return new
+
+
+def _put_pairs(connection: Connection, source: str, named: Sequence[tuple[str, str, str]]) -> None:
+    table = _tables().PAIR_UNIVERSE
+    old = connection.execute(table.select().where(table.c.source == source))
+    known = {row.pair_id: (row.symbol_a, row.symbol_b) for row in old}
+    stored, seen = set(known), datetime.now(UTC)
+    rows = []
+    for pair_id, symbol_a, symbol_b in named:
+        symbols = (symbol_a, symbol_b)
+        if known.setdefault(pair_id, symbols) != symbols:
+            raise DataError(
+                f"the pair id {pair_id!r} must name one pair, was that of {' and '.join(known[pair_id])} and of "
+                f"{' and '.join(symbols)}. Rename a symbol."
+            )
+        if pair_id not in stored:
+            row = {"source": source, "pair_id": pair_id, "symbol_a": symbol_a, "symbol_b": symbol_b}
+            rows.append(row | {"first_seen": seen})
+    _put(connection, table, rows)
+
+
+def _put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert `rows`; those whose key is there replace it."""
+    statement = engines.upsert(table, connection.dialect.name)
+    for at in range(0, len(rows), _ROWS_AT_ONCE):
+        connection.execute(statement, [dict(row) for row in rows[at : at + _ROWS_AT_ONCE]])
