@@ -88,6 +88,19 @@ def locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the file `path`, which stays, against other threads and processes: one at a time, without exception.
+
+    The system releases it when the process dies. Where a file system has no locks, nothing is locked.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        if not _try_lock(file):
+            _lock(file)
+        yield
+
+
 def _try_lock(file: IO[bytes]) -> bool:
     """Lock `file` if nobody else has it; True also where there are no locks."""
     try:
