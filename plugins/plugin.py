@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bt_framework.hookspecs import Register, hookimpl
+from bt_plugins.bars import synthetic
 from bt_plugins.consoles import json, plain, rich
 from bt_plugins.contract import models as contract_models
 from bt_plugins.data import binance, bitstamp, bybit, databento, lobster, npz, quotes, synthetic_pair, tardis
@@ -48,6 +49,12 @@ def register_data(register: Register) -> None:
     register(quotes.Quotes, quotes.build)
     register(synthetic_pair.SyntheticPair, synthetic_pair.build)
     register(tardis.Tardis, tardis.build)
+
+
+@hookimpl
+def register_bar_sources(register: Register) -> None:
+    """Register sources of bars."""
+    register(synthetic.Synthetic, synthetic.build)
 
 
 @hookimpl

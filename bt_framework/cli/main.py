@@ -27,7 +27,7 @@ usage: bt +strategy=NAME [GROUP=OPTION ...] [KEY=VALUE ...]     run a backtest
 commands:
 {commands}
 
-groups: data strategy latency queue exchange fees risk sizing writer store console experiment
+groups: data bars strategy latency queue exchange fees risk sizing writer store console experiment
 
 examples:
   bt +strategy=ou_pairs                                         the embedded synthetic pair

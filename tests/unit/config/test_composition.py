@@ -36,6 +36,7 @@ def test_a_strategy_is_all_that_a_run_needs(host: PluginHost) -> None:
     composition = compose(RUN, host=host)
     assert {kind: names(composition, kind) for kind in Kind} == {
         Kind.DATA: ["synthetic_pair"],
+        Kind.BARS: [],
         Kind.STRATEGY: ["ou_pairs"],
         Kind.LATENCY: ["same_region"],
         Kind.QUEUE: ["risk_averse"],
