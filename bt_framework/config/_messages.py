@@ -159,7 +159,7 @@ def _unusable_schema(component: Component) -> PluginError:
 def _translated(error: Exception, host: PluginHost, provenance: Provenance) -> str:
     cause = _omegaconf_cause(error)
     if cause is not None:
-        return _value_error(cause, str(error), provenance)
+        return value_error(cause, str(error), provenance)
     text = str(error).strip()
     unmatched = re.match(r"Could not override '(\w+)'\. No match in the defaults list", text)
     if unmatched:
@@ -192,7 +192,7 @@ def _not_in_defaults(group: str, provenance: Provenance) -> str:
     return f"{given}: the group {group!r} is not part of this composition. Write +{given}."
 
 
-def _value_error(error: OmegaConfBaseException, context: str, provenance: Provenance) -> str:
+def value_error(error: OmegaConfBaseException, context: str, provenance: Provenance) -> str:
     """Say which key has a wrong value, or is none."""
     key = str(error.full_key or error.key or "")
     owner = error.object_type if isinstance(error.object_type, type) else None
