@@ -114,13 +114,14 @@ class Tag(IntEnum):
 
 
 class SignalKind(IntEnum):
-    """What a strategy's signal asks for."""
+    """What a strategy's signal asks for. REFUSED asks for nothing: there are no estimates to enter on."""
 
     ENTER = 1
     EXIT = 2
     STOP = 3
     FLATTEN = 4
     QUOTE = 5
+    REFUSED = 6
 
 
 class RefusalReason(IntEnum):

@@ -3,45 +3,29 @@
 The first instrument is y, the second x; prices are logarithms relative to the first sample. The spread is
 y - hedge_ratio * x with the hedge ratio of the last re-estimation; z is its distance from the OU mean in stationary
 deviations. z above ``entry_z``: the spread is rich, sell the first leg and buy the second; below ``-entry_z`` the
-reverse. Out when z comes back within ``exit_z``, or goes beyond ``stop_z``; after a stop not in again before z has
-been back.
+reverse. Out when z comes back within ``exit_z``, goes beyond ``stop_z``, or has taken ``time_stop_half_lives``; after
+a stop not in again before z has been back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 
-from bt_framework.config.schema import ComponentConfig, Duration, param
+from bt_framework.config.schema import param
+from bt_framework.engine.legs import LegsConfig
 from bt_framework.engine.strategy import Kernels, Strategy, params_record
 from bt_framework.errors import ConfigError
 from bt_framework.results.run import Instrument
 
 
-class PriceKind(Enum):
-    """Which price is sampled."""
-
-    mid = "mid"
-    micro = "micro"
-
-
-class Execution(Enum):
-    """How legs are traded. Stops and the flattening at the end always take."""
-
-    maker = "maker"
-    taker = "taker"
-
-
 @dataclass
-class OuPairs(ComponentConfig):
+class OuPairs(LegsConfig):
     """Trade the mean-reverting spread of two instruments, hedge ratio by Kalman filter, thresholds in z."""
 
     name: str = param("ou_pairs", "registry name")
-    sample_ns: Duration = param("100ms", "time between samples of the prices", unit="ns")
-    price: PriceKind = param(PriceKind.mid, "price that is sampled: mid or micro")
     window: int = param(600, "samples in the rolling OU estimation", unit="samples")
     warmup: int = param(600, "samples before the first entry", unit="samples")
     reestimate_every: int = param(10, "samples between OU estimations", unit="samples")
@@ -54,24 +38,17 @@ class OuPairs(ComponentConfig):
     entry_z: float = param(2.0, "enter beyond this", unit="stationary sd")
     exit_z: float = param(0.5, "leave within this", unit="stationary sd")
     stop_z: float = param(5.0, "give up beyond this", unit="stationary sd")
-    execution: Execution = param(Execution.maker, "maker (post-only at the touch, re-quoted) or taker")
-    chase_after_ns: Duration = param("2s", "take with the leg that lags when the other has filled", unit="ns")
-    flat_at_end: bool = param(True, "close the position before the end")
-    flatten_before_ns: Duration = param("5s", "how long before the end", unit="ns")
+    time_stop_half_lives: float = param(
+        0.0, "give up after this time; 0: never", unit="half-lives as estimated at the entry"
+    )
 
     def __post_init__(self) -> None:
         """Check ranges."""
         super().__post_init__()
-        for key in ("sample_ns", "reestimate_every", "observation_sd", "entry_z"):
+        for key in ("reestimate_every", "observation_sd", "entry_z"):
             if not getattr(self, key) > 0:
                 raise ConfigError(f"{key} must be > 0, was {getattr(self, key)}.")
-        at_least_0 = (
-            "chase_after_ns",
-            "flatten_before_ns",
-            "exit_z",
-            "hedge_ratio_prior_sd",
-            "intercept_prior_sd",
-        )
+        at_least_0 = ("exit_z", "hedge_ratio_prior_sd", "intercept_prior_sd", "time_stop_half_lives")
         for key in (*at_least_0, "hedge_ratio_drift_sd", "intercept_drift_sd"):
             if not getattr(self, key) >= 0:
                 raise ConfigError(f"{key} must be >= 0, was {getattr(self, key)}.")
@@ -88,12 +65,15 @@ class OuPairs(ComponentConfig):
 class OuPairsStrategy(Strategy):
     """See `OuPairs`."""
 
-    kernels = Kernels(on_timer="bt_plugins.strategies.ou_pairs._kernels:on_timer")
     instruments = 2
 
     def __init__(self, config: OuPairs) -> None:
         self._config = config
         self.timer_ns = int(config.sample_ns)
+        module = "bt_plugins.strategies.ou_pairs._kernels"
+        self.kernels = (
+            Kernels(on_timer=f"{module}:on_timer") if self.timer_ns else Kernels(on_book=f"{module}:on_book")
+        )
 
     def params(self, instruments: Sequence[Instrument]) -> np.record:
         """Return the configuration's numbers."""
@@ -101,13 +81,15 @@ class OuPairsStrategy(Strategy):
 
     def state(self, instruments: Sequence[Instrument]) -> np.record:
         """Return the filter and the position as they are before the first sample."""
+        from bt_framework.records import record
         from bt_plugins.strategies.ou_pairs._kernels import STATE
 
-        return np.zeros(1, STATE).view(np.recarray)[0]  # type: ignore[no-any-return]
+        levels = {key: getattr(self._config, key) for key in ("entry_z", "exit_z", "stop_z")}
+        return record(STATE, **levels)
 
     def work(self, instruments: Sequence[Instrument]) -> np.ndarray:
-        """Return ring buffers of x and y, shape (2, window)."""
-        return np.zeros((2, self._config.window))
+        """Return ring buffers of x and y, and of the samples' times where they vary, shape (2 or 3, window)."""
+        return np.zeros((2 if self.timer_ns else 3, self._config.window))
 
 
 def build(config: OuPairs) -> OuPairsStrategy:

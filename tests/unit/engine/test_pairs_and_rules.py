@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bt_framework.engine import leg_kernels as legs
+from bt_framework.engine.legs import Execution
 from bt_framework.engine.strategy import params_record
 from bt_framework.records import IntentKind, OrderType, Tag, record
 from bt_framework.records import SignalKind as S
@@ -15,7 +17,7 @@ from bt_framework.results.run import Instrument
 from bt_framework.testing.desk import Desk
 from bt_plugins.strategies.market_maker import MarketMaker
 from bt_plugins.strategies.market_maker import _kernels as mm
-from bt_plugins.strategies.ou_pairs import Execution, OuPairs, OuPairsStrategy
+from bt_plugins.strategies.ou_pairs import OuPairs, OuPairsStrategy
 from bt_plugins.strategies.ou_pairs import _kernels as ou
 
 BUY, SELL = 1, -1
@@ -83,7 +85,7 @@ def test_the_second_leg_is_a_ratio_of_values_in_whole_lots(qty: float, ratio: fl
 def test_a_leg_is_late_if_the_other_is_done_or_we_want_out(
     waited_s: float, direction: int, other_done: bool, answer: bool
 ) -> None:
-    assert ou.is_late(int(waited_s * 1e9), direction, other_done, P) == answer
+    assert legs.is_late(int(waited_s * 1e9), direction, other_done, P) == answer
 
 
 def test_a_rich_spread_sells_the_first_leg_and_buys_the_second(desk: Desk, state: Any) -> None:
@@ -114,7 +116,7 @@ def test_a_stop_disarms_and_targets_nothing(desk: Desk, state: Any) -> None:
 @pytest.mark.parametrize(("target", "side", "px"), [(1.0, BUY, 99.5), (-1.0, SELL, 100.5)])
 def test_a_leg_rests_at_the_touch(desk: Desk, state: Any, target: float, side: int, px: float) -> None:
     state.target_qty[0], state.kind = target, int(S.ENTER)
-    ou.work_leg(desk.market, desk.account, desk.out, state, 0, 0)
+    legs.work_leg(desk.market, desk.account, desk.out, state, 0, 0)
     (intent,) = desk.intents
     assert (intent["side"], intent["px"], intent["qty"]) == (side, px, 1.0)
     assert (intent["order_type"], intent["tag"]) == (OrderType.LIMIT, Tag.ENTRY)
@@ -122,7 +124,7 @@ def test_a_leg_rests_at_the_touch(desk: Desk, state: Any, target: float, side: i
 
 def test_a_leg_that_may_not_rest_takes(desk: Desk, state: Any) -> None:
     state.target_qty[0] = 1.0
-    ou.work_leg(desk.market, desk.account, desk.out, state, 0, int(Tag.CHASE))
+    legs.work_leg(desk.market, desk.account, desk.out, state, 0, int(Tag.CHASE))
     (intent,) = desk.intents
     assert (intent["order_type"], intent["tag"], intent["qty"]) == (OrderType.MARKET, Tag.CHASE, 1.0)
 
@@ -130,7 +132,7 @@ def test_a_leg_that_may_not_rest_takes(desk: Desk, state: Any) -> None:
 def test_a_leg_does_not_rest_where_there_is_no_touch(desk: Desk, state: Any) -> None:
     desk.quote(0, bid_px=math.nan, ask_px=100.5)
     state.target_qty[0] = 1.0
-    ou.work_leg(desk.market, desk.account, desk.out, state, 0, 0)
+    legs.work_leg(desk.market, desk.account, desk.out, state, 0, 0)
     assert len(desk.intents) == 0
 
 
@@ -150,7 +152,7 @@ def test_a_good_order_is_kept_a_bad_one_cancelled_and_nothing_sent_beside_it(
 ) -> None:
     state.target_qty[0] = 1.0
     desk.work(0, side, px, qty, request=pending)
-    ou.work_leg(desk.market, desk.account, desk.out, state, 0, take)
+    legs.work_leg(desk.market, desk.account, desk.out, state, 0, take)
     assert desk.intents["kind"].tolist() == [IntentKind.CANCEL] * cancelled
 
 
@@ -164,7 +166,7 @@ def test_a_leg_that_lags_is_taken_after_the_time_limit(desk: Desk, state: Any, e
     for seconds in (0.0, 1.9, 2.0, 6.2):
         desk.at(seconds)
         desk.begin()
-        ou.work_legs(desk.market, desk.account, desk.out, state, p)
+        legs.work_legs(desk.market, desk.account, desk.out, state, p)
         tags.append([(int(i["asset"]), int(i["order_type"]), int(i["tag"])) for i in desk.intents])
     taken = execution is Execution.taker
     rests = (1, int(taken), int(Tag.ENTRY))
@@ -197,6 +199,6 @@ def test_a_spread_that_does_not_revert_allows_no_entries(growth: float, ready: i
     x = y = 0.0
     for step in range(150):
         x, y = x + noise[0, step], growth * y + noise[1, step]
-        ou.estimate(y, x, s, w, p)
+        ou.estimate(y, x, s, w, p, 0.1)
     assert s.ready == ready
     assert (s.fit.status == 0) == bool(ready)

@@ -1,0 +1,135 @@
+"""Kernels of strategies that hold several legs: sample prices, close, and work the orders towards the targets.
+
+`s` is a record with the fields of `bt_framework.engine.legs.legs_fields`, `p` one of a `LegsConfig`.
+"""
+
+from __future__ import annotations
+
+import math
+
+from bt_framework.jit import kernel
+from bt_framework.records import Side, SignalKind, Tag
+
+_BUY, _SELL = int(Side.BUY), int(Side.SELL)
+_STOP, _FLATTEN, _REFUSED = int(SignalKind.STOP), int(SignalKind.FLATTEN), int(SignalKind.REFUSED)
+_CHASE = int(Tag.CHASE)
+_MICRO, _TAKER = 1, 1  # ordinal places in PriceKind and Execution
+
+
+@kernel
+def sample_px(market, asset, p):
+    """Price of an instrument, NaN while a side of its book is missing or the book is crossed."""
+    if not market.best_ask_px(asset) > market.best_bid_px(asset):
+        return math.nan
+    return market.micro_px(asset) if p.price == _MICRO else market.mid_px(asset)
+
+
+@kernel
+def all_updated(market, s):
+    """Whether every instrument has been updated since the last sample; if so, this is the time of the next."""
+    for asset in range(market.count()):
+        if market.update_ts(asset) <= s.sampled_ts:
+            return False
+    now_ts = market.now_ts()
+    if s.sampled_ts > 0:
+        s.gap_ns = now_ts - s.sampled_ts
+    s.sampled_ts = now_ts
+    return True
+
+
+@kernel
+def is_closing(market, s, p):
+    """Whether the end is so near that all legs are to be closed: no other sample is to be expected before it."""
+    return p.flat_at_end and market.now_ts() >= market.end_ts() - max(p.flatten_before_ns, s.gap_ns)
+
+
+@kernel
+def leg_done(market, account, s, asset):
+    """Whether a leg is at its target."""
+    return abs(s.target_qty[asset] - account.position_qty(asset)) < 0.5 * market.lot_size(asset)
+
+
+@kernel
+def close_legs(market, out, s, kind, z, spread):
+    """Log a decision to be out, a `SignalKind`, and target nothing; a stop disarms."""
+    for asset in range(market.count()):
+        s.target_qty[asset] = 0.0
+    s.direction, s.kind, s.decided_ts = 0, kind, market.now_ts()
+    if kind == _STOP:
+        s.armed = 0
+    out.signal(kind, 0, z, spread, s.hedge_ratio, s.half_life_s)
+
+
+@kernel
+def record_refusal(market, account, out, s):
+    """Log once, while flat, that there are no estimates to enter on; orders never carry the id of such a signal."""
+    if s.refused != 1 or s.direction != 0 or account.order_count() > 0:
+        return
+    for asset in range(market.count()):
+        if not leg_done(market, account, s, asset):
+            return
+    s.refused = 2
+    out.signal(_REFUSED, 0, math.nan, math.nan, s.hedge_ratio, math.nan)
+
+
+@kernel
+def work_leg(market, account, out, s, asset, take):
+    """Bring one leg to its target: keep a good order, cancel a bad one, send one when none is left.
+
+    `take` is 0 to rest at the touch, else the tag of the market order to send.
+    """
+    lot, tick = market.lot_size(asset), market.tick_size(asset)
+    missing = s.target_qty[asset] - account.position_qty(asset)
+    side = _BUY if missing > 0 else _SELL
+    touch = market.best_bid_px(asset) if side > 0 else market.best_ask_px(asset)
+    working = False
+    for index in range(account.order_count()):
+        order = account.order(index)
+        if order.asset == asset:
+            working = True
+            fits = order.side == side and order.leaves_qty <= abs(missing) + 0.5 * lot
+            resting = take == 0 and order.order_type == 0 and abs(order.px - touch) < 0.5 * tick
+            if order.request == 0 and not (fits and resting):
+                out.cancel(order)
+    if working or abs(missing) < 0.5 * lot:
+        return
+    if take == 0:
+        if touch > 0:  # NaN while a side of the book is missing
+            out.limit(asset, side, touch, abs(missing), s.kind)
+    else:
+        out.market(asset, side, abs(missing), take)
+
+
+@kernel
+def is_late(waited_ns, direction, other_leg_done, p):
+    """Whether to stop resting and take: after `chase_after_ns`, if another leg is done or we want out."""
+    return waited_ns >= p.chase_after_ns and (direction == 0 or other_leg_done)
+
+
+@kernel
+def legs_done(market, account, s):
+    """How many legs are at their targets."""
+    done = 0
+    for asset in range(market.count()):
+        if leg_done(market, account, s, asset):
+            done += 1
+    return done
+
+
+@kernel
+def work_legs(market, account, out, s, p):
+    """Work all legs; take with legs that lag, and give up a position of which a leg stays missing."""
+    count = market.count()
+    done = legs_done(market, account, s)
+    waited_ns = market.now_ts() - s.decided_ts
+    if s.direction != 0 and 0 < done < count and waited_ns >= 3 * p.chase_after_ns + p.sample_ns:
+        # Chasing did not help either (risk refuses it, say): a part of the legs is no position to keep.
+        close_legs(market, out, s, _STOP, math.nan, math.nan)
+        done = legs_done(market, account, s)
+    for asset in range(count):
+        take = 0
+        if s.kind == _STOP or s.kind == _FLATTEN or p.execution == _TAKER:
+            take = s.kind
+        elif not leg_done(market, account, s, asset) and is_late(waited_ns, s.direction, done > 0, p):
+            take = _CHASE
+        work_leg(market, account, out, s, asset, take)
