@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,16 @@ def symbol_ranks(table: pa.Table) -> tuple[np.ndarray[Any, Any], list[str]]:
     ranks = np.empty(len(names), np.int64)
     ranks[order] = np.arange(len(names))
     return ranks[encoded.indices.to_numpy()], [names[i] for i in order]
+
+
+def by_symbol(table: pa.Table) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Yield each symbol and its rows, as they come."""
+    if not table.num_rows:
+        return
+    ranks, names = symbol_ranks(table)
+    order = np.argsort(ranks, kind="stable")
+    first = np.flatnonzero(np.r_[True, np.diff(ranks[order]) != 0])
+    yield from zip(names, np.split(order, first[1:]), strict=True)
 
 
 def in_order(table: pa.Table) -> pa.Table:

@@ -37,6 +37,8 @@ class BarFlag(IntFlag):
     """The outlier's prices were replaced."""
     FILLED = 4
     """There was no such bar; its values are made from its neighbours."""
+    INTERPOLATED = 8
+    """Besides FILLED: made with the bar after the gap too, so that it was not known at its own time."""
 
 
 ACTION_SCHEMA = pa.schema(
