@@ -222,6 +222,15 @@ def common_interval(feeds: Sequence[StoredFeed], settings: Settings) -> tuple[in
     return first, last
 
 
+def equity_interval_ns(feeds: Sequence[StoredFeed], settings: Settings) -> int:
+    """Return the time between equity samples: as configured, but on bars alone not less than the shortest bar.
+
+    A price is known once a bar; the years that bars span have too many seconds to sample.
+    """
+    bars_ns = [int(feed.report.notes.get("bar_interval_ns", 0)) for feed in feeds]
+    return max(int(settings.equity_interval_ns), min(bars_ns))
+
+
 def load_inputs(parts: Parts, feeds: Sequence[StoredFeed], settings: Settings) -> Mapping[str, Any]:
     """Return what the strategy takes from the stores, such as parameters that were estimated earlier."""
     from bt_framework.engine.strategy import Strategy
@@ -351,7 +360,7 @@ def describe(
         end_ts=end_ts,
         events=_events_between(feeds, start_ts, end_ts),
         capital=settings.capital,
-        equity_interval_ns=int(settings.equity_interval_ns),
+        equity_interval_ns=equity_interval_ns(feeds, settings),
         started_at_ns=time.time_ns(),
         jit="hit" if program.cached else "miss",
         mode="plain" if parts.plain else "compiled",

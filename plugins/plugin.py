@@ -6,7 +6,18 @@ from bt_framework.hookspecs import Register, hookimpl
 from bt_plugins.bars import synthetic
 from bt_plugins.consoles import json, plain, rich
 from bt_plugins.contract import models as contract_models
-from bt_plugins.data import binance, bitstamp, bybit, databento, lobster, npz, quotes, synthetic_pair, tardis
+from bt_plugins.data import (
+    bars,
+    binance,
+    bitstamp,
+    bybit,
+    databento,
+    lobster,
+    npz,
+    quotes,
+    synthetic_pair,
+    tardis,
+)
 from bt_plugins.depth import models as depth_models
 from bt_plugins.exchange import models as exchange_models
 from bt_plugins.fees import schedules, tiers
@@ -40,6 +51,7 @@ from bt_plugins.writers import parquet
 @hookimpl
 def register_data(register: Register) -> None:
     """Register data sources."""
+    register(bars.Bars, bars.build)
     register(binance.Binance, binance.build)
     register(bitstamp.Bitstamp, bitstamp.build)
     register(bybit.Bybit, bybit.build)

@@ -21,7 +21,9 @@ class Settings(BaseConfig):
 
     seed: int = param(1, "seed of everything random in the run; part of its identity")
     capital: float = param(100_000.0, "what returns and drawdowns are fractions of", unit="quote currency")
-    equity_interval_ns: Duration = param("1s", "simulated time between equity samples", unit="ns")
+    equity_interval_ns: Duration = param(
+        "1s", "simulated time between equity samples; on bars at least a bar", unit="ns"
+    )
     start: str | None = param(
         None, "first simulated time, ISO-8601, UTC unless it says otherwise; null: the data's"
     )

@@ -72,7 +72,8 @@ def empty_level(best: Any, tags: Any, groups: Any, side: int, tick: Any) -> None
         best[COUNT, side] -= 1
     for view in (ENGINE, RAW):
         if best[view, side] == tick:
-            best[view, side] = find_level(tags, groups, side, tick + away, away)
+            empty = best[COUNT, side] == 0
+            best[view, side] = NONE if empty else find_level(tags, groups, side, tick + away, away)
 
 
 @kernel

@@ -101,7 +101,11 @@ def clocks(s: Any, histograms: _Rows, notes: Mapping[str, Any]) -> Iterable[Find
         told = "are the same" if latency_ns == 0 else f"differ by {format_duration_ns(latency_ns)} throughout"
         detail = f"exchange and local time {told}: feed latency is not in the data"
         yield _found("one clock", Severity.INFO, 1, -1, detail)
-    if s.local_whole_s == s.local_times and s.last_local_ts - s.first_local_ts > 10 * NS_PER_S:
+    if notes.get("bar_interval_ns"):
+        interval = format_duration_ns(int(notes["bar_interval_ns"]))
+        detail = f"bars of {interval}: no queue, and nothing is known of the market between two closes"
+        yield _found("bars", Severity.INFO, 1, -1, detail)
+    elif s.local_whole_s == s.local_times and s.last_local_ts - s.first_local_ts > 10 * NS_PER_S:
         detail = "local times are whole seconds: bars, or nearly"
         yield _found("clock of whole seconds", Severity.INFO, 1, -1, detail)
     if notes.get("clock") == "synthetic":

@@ -14,6 +14,7 @@ LEVELS: Mapping[str, tuple[str, str]] = {
 """What a book of that level costs."""
 
 CHECKS: Mapping[str, str] = {
+    "bars": "D",
     "one clock": "C",
     "repaired": "C",
     "clock of whole seconds": "D",

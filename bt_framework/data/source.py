@@ -43,7 +43,7 @@ class FeedReport:
         Anything else worth keeping, such as the clock correction. ``contract`` = ``"inverse"`` marks contracts that
         pay in their base; runs refuse them. The doctor reads ``closed_phases`` ([[start, end], ...], exchange time:
         nobody could trade), ``announced_span`` ([start, end], local time that the file says it covers) and ``clock`` =
-        ``"synthetic"`` (the reader made the times up).
+        ``"synthetic"`` (the reader made the times up), and ``bar_interval_ns`` (the events are bars of that length).
     """
 
     symbol: str = ""

@@ -1,0 +1,192 @@
+"""From the bar store to the closes that are traded, in blocks of bounded size."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from bt_framework.bars.schema import BarFlag
+from bt_framework.bars.store import BarStore
+from bt_framework.config.settings import parse_time_ns
+from bt_framework.data.source import FeedReport
+from bt_framework.errors import DataError
+from bt_plugins.data.bars import Bars, Prices
+
+BLOCK_ROWS = 1 << 17
+"""About how many bars are read at a time."""
+
+_COLUMNS = ("datetime", "close", "volume", "adj_factor", "outlier_flag")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_Floats = np.ndarray[Any, np.dtype[np.float64]]
+_Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Closes:
+    """Bars that are traded, in order of time.
+
+    Attributes
+    ----------
+    ts : int64 array of shape (n_bars,), ns UTC
+        When each bar closes.
+    px : float64 array of shape (n_bars,), quote currency
+        Adjusted as configured.
+    qty : float64 array of shape (n_bars,), base units
+        Volume, likewise; 0 where there is none.
+    """
+
+    ts: _Ints
+    px: _Floats
+    qty: _Floats
+
+
+@dataclass
+class Summary:
+    """What one pass over a symbol's closes has found; prices in quote currency."""
+
+    rows: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    low_px: float = math.inf
+    high_px: float = 0.0
+    whole_volumes: bool = True
+    content: str = ""
+
+
+class SymbolCloses:
+    """The closes of one symbol; each call of `blocks` reads them anew."""
+
+    def __init__(self, store: BarStore, config: Bars, symbol: str) -> None:
+        self.symbol = symbol
+        self.interval_ns = store.interval_ns(config.source)
+        self._store = store
+        self._config = config
+        self._skip = sum(int(BarFlag[flag.upper()]) for flag in config.skip_flags)
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Prices, volumes and content of all of them.
+
+        Raises
+        ------
+        DataError
+            If none can be traded.
+        """
+        summary, report = Summary(), FeedReport()
+        content = _Content()
+        for closes in self.blocks(report):
+            content.update(closes)
+            summary.low_px = min(summary.low_px, float(closes.px.min()))
+            summary.high_px = max(summary.high_px, float(closes.px.max()))
+        if summary.high_px == 0.0:
+            raise DataError(
+                f"source {self._config.source} has no bar of {self.symbol} that can be traded in the time asked for:"
+                f" {report.rows_read:,} read, {sum(report.dropped.values()):,} left out."
+                " Give another data.start, data.end or data.skip_flags."
+            )
+        summary.rows, summary.dropped = report.rows_read, dict(report.dropped)
+        summary.whole_volumes = not report.notes.get("parts_of_units", False)
+        summary.content = content.hexdigest()
+        return summary
+
+    def checked_blocks(self, report: FeedReport) -> Iterator[Closes]:
+        """Yield `blocks`, and check that they are those of `summary`.
+
+        Raises
+        ------
+        DataError
+            If the bars have changed in between.
+        """
+        content = _Content()
+        for closes in self.blocks(report):
+            content.update(closes)
+            yield closes
+        if content.hexdigest() != self.summary.content:
+            raise DataError(
+                f"bars of {self.symbol} in source {self._config.source} changed while they were read."
+                " Run again once they are complete."
+            )
+
+    def blocks(self, report: FeedReport) -> Iterator[Closes]:
+        """Yield the closes in order of time; what is left out is counted in `report`."""
+        anchor = math.nan
+        for start, end in self._windows():
+            table = self._store.read(
+                self._config.source, symbols=[self.symbol], start=start, end=end, columns=_COLUMNS
+            )
+            report.rows_read += table.num_rows
+            bars = _traded(_columns(table), self._skip, report)
+            if len(bars["close"]) == 0:
+                continue
+            if math.isnan(anchor):
+                anchor = float(bars["adj_factor"][0])
+            yield self._adjusted(bars, anchor)
+
+    def _adjusted(self, bars: Mapping[str, Any], anchor: float) -> Closes:
+        factor = np.ones(len(bars["close"]))
+        if self._config.adjust is not Prices.none:
+            factor = bars["adj_factor"]
+        if self._config.adjust is Prices.point_in_time:
+            factor = factor / anchor
+        ts = bars["datetime"] * 1_000 + self.interval_ns
+        return Closes(ts, bars["close"] * factor, np.nan_to_num(bars["volume"], nan=0.0) / factor)
+
+    def _windows(self) -> list[tuple[datetime, datetime]]:
+        """Spans of time that have about `BLOCK_ROWS` bars each."""
+        config, span = self._config, self._store.spans(self._config.source)[self.symbol]
+        first, last = span.first_us, span.last_us + 1
+        if config.start is not None:
+            first = max(first, parse_time_ns(config.start, "data.start") // 1_000)
+        if config.end is not None:
+            last = min(last, parse_time_ns(config.end, "data.end") // 1_000)
+        if first >= last:
+            return []
+        count = max(
+            1, math.ceil(span.rows / BLOCK_ROWS * (last - first) / (span.last_us + 1 - span.first_us))
+        )
+        edges = [first + (last - first) * i // count for i in range(count + 1)]
+        times = [_EPOCH + timedelta(microseconds=edge) for edge in edges]
+        return list(pairwise(times))
+
+
+class _Content:
+    """Hash of closes, however they are cut into blocks."""
+
+    def __init__(self) -> None:
+        self._hashes = [hashlib.sha256() for _ in range(3)]
+
+    def update(self, closes: Closes) -> None:
+        for column, values in zip(self._hashes, (closes.ts, closes.px, closes.qty), strict=True):
+            column.update(np.ascontiguousarray(values).data)
+
+    def hexdigest(self) -> str:
+        return hashlib.sha256(b"".join(column.digest() for column in self._hashes)).hexdigest()
+
+
+def _columns(table: pa.Table) -> dict[str, Any]:
+    """Columns as arrays; a missing price or volume is NaN."""
+    columns = {name: table.column(name).combine_chunks() for name in _COLUMNS}
+    times = columns.pop("datetime").cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return {"datetime": times, **{n: c.to_numpy(zero_copy_only=False) for n, c in columns.items()}}
+
+
+def _traded(bars: Mapping[str, Any], skip: int, report: FeedReport) -> dict[str, Any]:
+    """The bars that have a close, and none of the flags to skip."""
+    volume = bars["volume"]
+    if np.any(volume[np.isfinite(volume)] % 1.0):
+        report.notes["parts_of_units"] = True
+    close = bars["close"]
+    priced = np.isfinite(close) & (close > 0.0)
+    open_to_all = (bars["outlier_flag"] & skip) == 0
+    report.drop("no close", count=int(np.count_nonzero(~priced)))
+    report.drop("flagged bars", count=int(np.count_nonzero(priced & ~open_to_all)))
+    kept = priced & open_to_all
+    return {name: column[kept] for name, column in bars.items()}

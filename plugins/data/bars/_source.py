@@ -1,0 +1,206 @@
+"""Bars as feeds: the events of each close."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bt_framework.bars.store import BarStore
+from bt_framework.data.files import check_symbols_of
+from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
+from bt_framework.errors import ConfigError, DataError
+from bt_framework.records import EVENT, EventFlag, EventKind
+from bt_framework.registry import unknown_name
+from bt_plugins.data.bars import Bars
+from bt_plugins.data.bars._closes import Closes, SymbolCloses
+
+READER_VERSION = 1
+"""Part of the feeds' identity: raise it when the same bars give other events."""
+
+TICK_FRAC = 1e-8
+"""A tick is at most this part of the highest price: of 100,000 it rounds 0.0005 away."""
+LEAST_TICK = -10
+PART_LOT = 1e-6
+
+_BOTH = int(EventFlag.EXCH | EventFlag.LOCAL)
+_BID, _ASK = (_BOTH | int(flag) | int(EventKind.DEPTH) for flag in (EventFlag.BUY, EventFlag.SELL))
+_PRINT = _BOTH | int(EventKind.TRADE)
+_Rows = np.ndarray[Any, Any]
+
+
+class BarsSource(DataSource):
+    """Symbols of one source of the bar store."""
+
+    def __init__(self, config: Bars) -> None:
+        self.config = config
+        self._store: BarStore | None = None
+
+    def use_store(self, store_dir: Path) -> None:
+        """Take the bars from there."""
+        self._store = BarStore(store_dir / "bars")
+
+    def feeds(self) -> Sequence[BarsFeed]:
+        """One feed per symbol.
+
+        Raises
+        ------
+        ConfigError
+            If no source is named, or a tick or lot size is for another symbol.
+        DataError
+            If the store does not have the source or a symbol, or none of its bars can be traded.
+        """
+        config, store = self.config, self._store
+        assert store is not None, "use_store comes first"
+        if not config.source:
+            known = ", ".join(store.sources()) or "none; bt validate bars=NAME stores bars"
+            raise ConfigError(f"data.source must name a source of bars, was ''. There are: {known}.")
+        known_symbols = store.symbols(config.source)
+        for symbol in config.symbols:
+            if symbol not in known_symbols:
+                raise DataError(
+                    unknown_name(f"data.symbols, a symbol of source {config.source}", symbol, known_symbols)
+                )
+        symbols = config.symbols or known_symbols
+        check_symbols_of({"tick_size": config.tick_size, "lot_size": config.lot_size}, symbols)
+        return [BarsFeed(config, SymbolCloses(store, config, symbol)) for symbol in symbols]
+
+
+class BarsFeed(Feed):
+    """The closes of one symbol as events."""
+
+    ordered = True
+
+    def __init__(self, config: Bars, closes: SymbolCloses) -> None:
+        self.config = config
+        self.symbol = closes.symbol
+        self._closes = closes
+        summary = closes.summary
+        lot_size = 1.0 if summary.whole_volumes else PART_LOT
+        self.tick_size: float = config.tick_size.get(self.symbol, fine_tick(summary.high_px))
+        self.lot_size: float = config.lot_size.get(self.symbol, lot_size)
+
+    def identity(self) -> Mapping[str, Any]:
+        """The bars that are traded, how many are not, and the options that decide the events."""
+        config, summary = self.config, self._closes.summary
+        return {
+            "reader": "bars",
+            "version": READER_VERSION,
+            "source": config.source,
+            "bars": summary.content,
+            "rows": summary.rows,
+            "dropped": summary.dropped,
+            "interval_ns": self._closes.interval_ns,
+            "adjust": config.adjust.name,
+            "slippage_bps": config.slippage_bps,
+            "depth_qty": config.depth_qty,
+            "prints": config.prints,
+            "delay_ns": int(config.delay_ns),
+        }
+
+    def chunks(self, report: FeedReport, progress: Progress) -> Iterator[_Rows]:
+        """Yield the events of each block of bars; the last quotes are confirmed one interval after the last close."""
+        report.symbol = self.symbol
+        report.notes["bar_interval_ns"] = self._closes.interval_ns
+        report.notes["adjust"] = self.config.adjust.name
+        quoter = Quoter(self.config, self.tick_size, self.lot_size)
+        for closes in self._closes.checked_blocks(report):
+            yield quoter.events(closes)
+            progress(report.rows_read, self._closes.summary.rows)
+        report.notes.pop("parts_of_units", None)
+        yield quoter.closing_event(self._closes.interval_ns)
+
+
+class Quoter:
+    """Turns closes into events: what the quotes were before is its state.
+
+    Both old quotes go before a new one comes: the engine looks for the best of what is left of a side tick by tick,
+    and there is nothing to look for where nothing is left. All rows of one bar have the same time, so nobody sees
+    the empty book.
+    """
+
+    def __init__(self, config: Bars, tick_size: float, lot_size: float) -> None:
+        self._config = config
+        self._tick_size = tick_size
+        self._lot_size = lot_size
+        self._per_unit = round(1.0 / tick_size) if tick_size < 1.0 else 0
+        if abs(self._per_unit * tick_size - 1.0) > 1e-9:
+            self._per_unit = 0
+        self._bid, self._ask, self._close = 0, 0, 0
+        self._direction = 1
+        self._last_ts = 0
+
+    def events(self, closes: Closes) -> _Rows:
+        """Events of some bars: an EVENT array of shape (n_events,), up to five of each bar."""
+        bid, ask, close = self._ticks(closes.px)
+        before_bid, before_ask, before_close = (
+            np.concatenate(([before], now[:-1]))
+            for before, now in ((self._bid, bid), (self._ask, ask), (self._close, close))
+        )
+        qty = np.rint(closes.qty / self._lot_size) * self._lot_size
+        printed = (qty > 0.0) & self._config.prints
+        moved_bid, moved_ask = bid != before_bid, ask != before_ask
+        silent = ~(printed | moved_bid | moved_ask)
+        direction = self._directions(close - before_close)
+        side = np.where(direction > 0, int(EventFlag.BUY), int(EventFlag.SELL))
+        depth = self._config.depth_qty
+        columns = (
+            (_PRINT | side, close, qty, printed),
+            (_BID, before_bid, 0.0, moved_bid & (before_bid > 0)),
+            (_ASK, before_ask, 0.0, moved_ask & (before_ask > 0)),
+            (_BID, bid, depth, moved_bid | silent),
+            (_ASK, ask, depth, moved_ask),
+        )
+        rows = np.zeros((len(bid), len(columns)), EVENT)
+        wanted = np.zeros(rows.shape, bool)
+        for place, (ev, ticks, quantity, holds) in enumerate(columns):
+            rows["ev"][:, place] = ev
+            rows["px"][:, place] = self._px(ticks)
+            rows["qty"][:, place] = quantity
+            wanted[:, place] = holds
+        rows["exch_ts"] = closes.ts[:, None]
+        rows["local_ts"] = closes.ts[:, None] + int(self._config.delay_ns)
+        self._bid, self._ask, self._close = int(bid[-1]), int(ask[-1]), int(close[-1])
+        self._direction, self._last_ts = int(direction[-1]), int(closes.ts[-1])
+        return rows[wanted]
+
+    def closing_event(self, interval_ns: int) -> _Rows:
+        """The last bid once more, an interval later: so long do the last quotes stand, and the run goes on."""
+        exch_ts = self._last_ts + interval_ns
+        row = (_BID, exch_ts, exch_ts + int(self._config.delay_ns), 0.0, self._config.depth_qty, 0, 0, 0.0)
+        rows = np.array([row], EVENT)
+        rows["px"] = self._px(np.array([self._bid]))
+        return rows
+
+    def _ticks(self, px: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:
+        """Bid, ask and close of each bar; at least a tick lies between bid and ask."""
+        part = self._config.slippage_bps * 1e-4
+        bid, ask, close = (
+            np.rint(px * f / self._tick_size).astype(np.int64) for f in (1 - part, 1 + part, 1)
+        )
+        bid = np.maximum(bid, 1)
+        return bid, np.maximum(ask, bid + 1), np.maximum(close, 1)
+
+    def _px(self, ticks: Any) -> Any:
+        """Prices: decimals exactly where the tick is one over a whole number."""
+        return ticks / self._per_unit if self._per_unit else ticks * self._tick_size
+
+    def _directions(self, changes: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Direction of the last change of the close, 1 or -1: the tick rule for the taker's side of a print."""
+        signs = np.concatenate(([self._direction], np.sign(changes)))
+        last_change = np.maximum.accumulate(np.where(signs != 0, np.arange(len(signs)), 0))
+        return signs[last_change][1:]  # type: ignore[no-any-return]
+
+
+def fine_tick(high_px: float) -> float:
+    """Largest power of ten that is at most `TICK_FRAC` of the highest price.
+
+    A finer one would give prices of more ticks than an engine in float64 tells apart.
+
+    >>> fine_tick(650.0), fine_tick(0.9)
+    (1e-06, 1e-09)
+    """
+    return float(f"1e{max(LEAST_TICK, math.floor(math.log10(high_px * TICK_FRAC)))}")
