@@ -79,7 +79,7 @@ def mackinnon_p_pair(t: float) -> float:
 
 
 @kernel
-def dot(a: Any, b: Any, n: int) -> float:
+def dot(a: Any, b: Any, n: int) -> Any:
     """Sum of products of the first `n` values."""
     s0 = s1 = s2 = s3 = 0.0
     whole = n - n % 4
@@ -94,7 +94,7 @@ def dot(a: Any, b: Any, n: int) -> float:
 
 
 @kernel
-def mean_of(a: Any, n: int) -> float:
+def mean_of(a: Any, n: int) -> Any:
     """Mean of the first `n` values, summed from the first one on: exact if they are constant."""
     first = a[0]
     s0 = s1 = s2 = s3 = 0.0
@@ -182,7 +182,7 @@ def _fill_products_one_lag(g: Any, e: Any, n: int) -> None:
 
 
 @kernel
-def _t_of_last_regressor(g: Any, k: int, rows: int) -> float:
+def _t_of_last_regressor(g: Any, k: int, rows: int) -> Any:
     """Student's t of the last of `k` regressors of the cross products `g`, whose row `k` is the regressand.
 
     By Cholesky in place: with the regressand's row (z_0 .. z_(k-1), r), the residual sum of squares is r^2 and the
@@ -205,7 +205,7 @@ def _t_of_last_regressor(g: Any, k: int, rows: int) -> float:
 
 
 @kernel
-def dickey_fuller_t(e: Any, n: int, lags: int, g: Any) -> float:
+def dickey_fuller_t(e: Any, n: int, lags: int, g: Any) -> Any:
     """Student's t of rho in de[t] = rho e[t-1] + sum_i g_i de[t-i] + u[t], i = 1 .. lags; NaN if degenerate.
 
     `e` holds `n` values, `g` is scratch of shape (lags + 2, lags + 2).
