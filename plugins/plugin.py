@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bt_framework.hookspecs import Register, hookimpl
-from bt_plugins.bars import synthetic
+from bt_plugins.bars import csv, synthetic
+from bt_plugins.bars import parquet as bars_parquet
 from bt_plugins.consoles import json, plain, rich
 from bt_plugins.contract import models as contract_models
 from bt_plugins.data import (
@@ -66,6 +67,8 @@ def register_data(register: Register) -> None:
 @hookimpl
 def register_bar_sources(register: Register) -> None:
     """Register sources of bars."""
+    register(csv.Csv, csv.build)
+    register(bars_parquet.Parquet, bars_parquet.build)
     register(synthetic.Synthetic, synthetic.build)
 
 

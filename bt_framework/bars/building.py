@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bt_framework.bars.schema import BAR_SCHEMA
 
@@ -30,8 +31,8 @@ def raw_bars(symbol: Any, time_us: Any, values: Mapping[str, Any]) -> pa.Table:
     n = len(time_us)
     close = _doubles(values["close"])
     columns = {
-        "symbol": pa.repeat(pa.scalar(symbol), n) if isinstance(symbol, str) else symbol,
-        "datetime": pa.array(time_us, pa.int64()).cast(pa.timestamp("us", tz="UTC")),
+        "symbol": pa.repeat(symbol, n) if isinstance(symbol, str) else symbol.cast(pa.string()),
+        "datetime": pa.array(time_us, pa.timestamp("us", tz="UTC")),
         "open": _doubles(values["open"]) if "open" in values else close,
         "high": _doubles(values["high"]) if "high" in values else close,
         "low": _doubles(values["low"]) if "low" in values else close,
@@ -50,9 +51,7 @@ def slices(table: pa.Table) -> Iterator[pa.Table]:
 
 
 def _doubles(values: Any) -> pa.Array:
-    """`values` as float64, NaN and infinities null."""
-    import pyarrow.compute as pc
-
+    """`values` as float64, NaN null."""
     if isinstance(values, np.ndarray):
-        return pa.array(values, pa.float64(), mask=~np.isfinite(values))
-    return pc.if_else(pc.is_finite(values), values, None)
+        return pa.array(values, pa.float64(), mask=np.isnan(values))
+    return pc.if_else(pc.is_nan(values), None, values)

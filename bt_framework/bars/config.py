@@ -7,6 +7,7 @@ from enum import Enum
 
 from bt_framework.config.schema import ComponentConfig, Duration, param
 from bt_framework.errors import ConfigError
+from bt_framework.registry import unknown_name
 
 
 class MissingBars(Enum):
@@ -72,3 +73,90 @@ class BarSourceConfig(ComponentConfig):
             raise ConfigError(f"outlier_window must be >= 3 bars, was {self.outlier_window}.")
         if not 0 < self.outlier_threshold < float("inf"):
             raise ConfigError(f"outlier_threshold must be > 0 and finite, was {self.outlier_threshold}.")
+
+
+class Layout(Enum):
+    """How a file of rows is laid out: a bar per row, or a column of closes per symbol."""
+
+    long = "long"
+    wide = "wide"
+
+
+FIELDS = ("time", "symbol", "open", "high", "low", "close", "volume", "dividend", "split")
+"""What the columns of a file of rows may be."""
+TIME_FORMATS = ("auto", "iso", "yyyymmdd", "s", "ms", "us", "ns")
+
+
+@dataclass
+class BarRowsConfig(BarSourceConfig):
+    """Base of the configuration of sources that read files of rows and columns."""
+
+    files: list[str] = param([], "files, folders, or patterns such as bars/*.csv")
+    layout: Layout = param(
+        Layout.long, "long: a bar per row; wide: a row per time and a column of closes per symbol"
+    )
+    columns: dict[str, str] = param(
+        {}, "column that is time, symbol, open, high, ...; the others are found by their usual names"
+    )
+    symbols: list[str] = param(
+        [], "long: symbol of each file, or of all, that has no column of symbols; wide: of each column"
+    )
+    symbols_file: str = param("", "wide: file that names the symbol of each column, in their order")
+    file_name: str = param("{symbol}", "long: how a file's name holds its symbol, as day_{symbol}_1m")
+    time_format: str = param(
+        "auto", "auto, iso, yyyymmdd, s, ms, us or ns since 1970, or a pattern such as %d/%m/%Y"
+    )
+    time_zone: str = param("UTC", "of times that do not say theirs, as America/New_York; days stay days")
+
+    def __post_init__(self) -> None:
+        """Check ranges."""
+        super().__post_init__()
+        if not self.files:
+            raise ConfigError("files must name at least one file, was [].")
+        for key in self.columns:
+            if key not in FIELDS:
+                raise ConfigError(unknown_name("columns", key, FIELDS))
+        check_time_format(self.time_format)
+        check_time_zone(self.time_zone)
+        if self.file_name.count("{symbol}") != 1:
+            raise ConfigError(f"file_name must hold {{symbol}} once, was {self.file_name!r}.")
+        if self.symbols_file and (self.symbols or self.layout is Layout.long):
+            raise ConfigError(
+                f"symbols_file must be empty if layout is long or symbols are given, was {self.symbols_file!r}."
+            )
+        if not all(self.symbols) or (
+            self.layout is Layout.wide and len(set(self.symbols)) < len(self.symbols)
+        ):
+            raise ConfigError(f"symbols must be names, for columns different ones, was {self.symbols}.")
+
+
+def check_time_format(text: str) -> None:
+    """Refuse what is no form of times.
+
+    Raises
+    ------
+    ConfigError
+        Lists the forms.
+    """
+    if text not in TIME_FORMATS and "%" not in text:
+        raise ConfigError(
+            f"time_format must be one of {', '.join(TIME_FORMATS)} or a pattern such as %d/%m/%Y, was {text!r}."
+        )
+
+
+def check_time_zone(name: str) -> None:
+    """Refuse what is no time zone.
+
+    Raises
+    ------
+    ConfigError
+        Shows how zones are written.
+    """
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ConfigError(
+            f"time_zone must be UTC or a name such as America/New_York, was {name!r}."
+        ) from None
