@@ -130,13 +130,11 @@ SCREENS = Table(
     Column("screen_id", _NAME, primary_key=True),
     _name("source"),
     _time("finished_at"),
-    Column("tested", BigInteger(), nullable=False),
-    Column("refused", BigInteger(), nullable=False),
-    _number("pi0"),
     Column("settings", Text(), nullable=False),
+    Column("summary", Text(), nullable=False),
     Index("ix_screens_source", "source", "finished_at"),
 )
-"""One row per finished screening: how much was tested, and with which settings (JSON)."""
+"""One row per finished screening: its settings and a summary, JSON both."""
 
 COINTEGRATION_RESULTS = Table(
     "cointegration_results",
@@ -146,6 +144,7 @@ COINTEGRATION_RESULTS = Table(
     _name("pair_id"),
     _time("window_start"),
     _time("window_end"),
+    _time("as_of"),
     Column("interval_ns", BigInteger(), nullable=False),
     Column("observations", BigInteger(), nullable=False),
     _name("status"),
@@ -160,7 +159,7 @@ COINTEGRATION_RESULTS = Table(
     ForeignKeyConstraint(["screen_id"], ["screens.screen_id"], ondelete="CASCADE"),
     _pair_of_universe(),
     Index("ix_cointegration_results_pair", "pair_id", "window_end"),
-    Index("ix_cointegration_results_p", "screen_id", "p_bh"),
+    Index("ix_cointegration_results_p", "screen_id", "p_value"),
 )
 """One row per pair and test date of a screening; a test that was refused has a status and nulls."""
 

@@ -7,6 +7,7 @@ replaces what was there, so that doing a piece of research again changes nothing
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -120,6 +121,31 @@ class KalmanParams(Parameters):
     q_slope: float
     r: float
     log_likelihood: float
+
+
+@dataclass(frozen=True)
+class Screen:
+    """A finished screening.
+
+    Attributes
+    ----------
+    screen_id : str
+        Hash of the bars, the settings and the code of the statistics: equal for equal results.
+    source : str
+        Of the bars.
+    finished_at : datetime
+        With a time zone.
+    settings : dict
+        Those that decide the results.
+    summary : dict
+        How much was tested, refused and found.
+    """
+
+    screen_id: str
+    source: str
+    finished_at: datetime
+    settings: dict[str, Any]
+    summary: dict[str, Any]
 
 
 class ResearchStore:
@@ -240,6 +266,69 @@ class ResearchStore:
         """Return the newest parameters that were known at `as_of`, or None; see `ou_params`."""
         return self._newest(_tables().KALMAN_PARAMS, KalmanParams, pair_id, as_of, narrower)
 
+    def put_results(self, screen: Screen, batches: Iterable[Sequence[Mapping[str, Any]]]) -> None:
+        """Keep a finished screening and its rows, all at once, in the place of what is known of it.
+
+        Parameters
+        ----------
+        screen : Screen
+            What it was.
+        batches : iterable of lists of mappings
+            The columns of ``cointegration_results`` without ``screen_id``; of pairs in the universe.
+        """
+        tables = _tables()
+        results, screens = tables.COINTEGRATION_RESULTS, tables.SCREENS
+        row = asdict(screen) | {"settings": _json(screen.settings), "summary": _json(screen.summary)}
+        with self._writing() as connection:
+            connection.execute(results.delete().where(results.c.screen_id == screen.screen_id))
+            _put(connection, screens, [row])
+            for batch in batches:
+                _put(connection, results, [{**r, "screen_id": screen.screen_id} for r in batch])
+
+    def screens(self, source: str | None = None, screen_id: str | None = None) -> list[Screen]:
+        """Return finished screenings, newest first: those of `source`, or the one with `screen_id`."""
+        table = _tables().SCREENS
+        query = table.select().order_by(table.c.finished_at.desc(), table.c.screen_id)
+        if source is not None:
+            query = query.where(table.c.source == source)
+        if screen_id is not None:
+            query = query.where(table.c.screen_id == screen_id)
+        rows = [dict(row._mapping) for row in self._read(query)]
+        return [
+            Screen(**row | {"settings": json.loads(row["settings"]), "summary": json.loads(row["summary"])})
+            for row in rows
+        ]
+
+    def results(
+        self,
+        screen_id: str,
+        *,
+        pair_id: str | None = None,
+        found_only: bool = False,
+        limit: int | None = None,
+    ) -> list[dict[str, Any]]:
+        """Return rows of a screening, smallest p-value first, refused tests last.
+
+        Parameters
+        ----------
+        screen_id : str
+            Of a finished one.
+        pair_id : str, optional
+            Only this pair's.
+        found_only : bool
+            Only discoveries, by Benjamini and Hochberg or by Storey.
+        limit : int, optional
+            How many at most.
+        """
+        table = _tables().COINTEGRATION_RESULTS
+        query = table.select().where(table.c.screen_id == screen_id)
+        if pair_id is not None:
+            query = query.where(table.c.pair_id == pair_id)
+        if found_only:
+            query = query.where(table.c.found_bh | table.c.found_storey)
+        order = (table.c.p_value.is_(None), table.c.p_value, table.c.pair_id, table.c.window_end)
+        return [dict(row._mapping) for row in self._read(query.order_by(*order).limit(limit))]
+
     def _put_params(self, table: Table, params: Iterable[Parameters]) -> None:
         with self._writing() as connection:
             _put(connection, table, [asdict(p) for p in params])
@@ -271,6 +360,10 @@ def _tables() -> Any:
     from bt_framework.stores import _research_tables
 
     return _research_tables
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, allow_nan=False)
 
 
 def _register(connection: Connection, source: str, symbols: Iterable[str]) -> list[str]:
