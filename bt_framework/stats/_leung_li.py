@@ -62,7 +62,7 @@ def _fraction(nu: float, a: float) -> float:
 
 @kernel
 def passage(nu: float, z: float) -> Any:
-    """Return ln M(nu, z) and its derivative ``M(nu+1, z) / M(nu, z)``; ``nu > 0``, ``|z| <= 30``."""
+    """Return ln M(nu, z) and its derivative ``M(nu+1, z) / M(nu, z)``; ``0 < nu <= 1``, ``|z| <= 8``."""
     if z >= -_SMALL:
         value, slope = _series(nu, z)
         return math.log(value), slope / value

@@ -42,7 +42,7 @@ class ThresholdStatus(IntEnum):
     OUT_OF_REACH = 4
     """Levels would be more than eight stationary standard deviations from the mean: the costs are too large."""
     BAD_RATE = 5
-    """A discount rate is not between 10^-12 and 50 times theta."""
+    """A discount rate is not between 10^-12 and 1 times theta."""
     BAD_LEVELS = 6
     """The entry is not above the exit, or not finite, or the mean is not."""
 
@@ -66,7 +66,7 @@ _OUT_OF_REACH = int(ThresholdStatus.OUT_OF_REACH)
 _BAD_RATE = int(ThresholdStatus.BAD_RATE)
 _BAD_LEVELS = int(ThresholdStatus.BAD_LEVELS)
 
-_MIN_RATE, _MAX_RATE = 1e-12, 50.0
+_MIN_RATE, _MAX_RATE = 1e-12, 1.0
 
 
 @kernel
