@@ -127,7 +127,7 @@ def _solve(out: Any, r: Any, first: int, m: int, rows: int) -> int:
 
 
 @kernel
-def _hedge_ratio(r: Any, first: int, y: int, w0: float, w1: float) -> float:
+def _hedge_ratio(r: Any, first: int, y: int, w0: float, w1: float) -> Any:
     """Units of the first series per second in the combination of levels that the changes follow best."""
     third = 0.0
     if y - first == 3:

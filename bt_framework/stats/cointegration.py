@@ -96,24 +96,9 @@ class EngleGranger:
         """Regress `y` on `x` and test the residuals for a unit root; see `engle_granger`."""
         left, right = _sides(y, x, self.regression, self.lags)
         n, k = right.shape
-        design = np.column_stack([right, _trends(n, self.regression)])
-        # Trends and levels differ in size: least squares sees all columns alike.
-        scale = np.sqrt((design**2).sum(axis=0))
-        found, _, rank, _ = np.linalg.lstsq(design / scale, left, rcond=None)
-        if rank < design.shape[1]:
-            raise ValueError("the columns of x and the trend must be linearly independent, were not.")
-        residuals = left - (design / scale) @ found
-        about = left if self.regression == "n" else left - left.mean()
-        if residuals @ residuals <= _COLLINEAR_FRAC * (about @ about):
-            raise ValueError(
-                "y and x must not be collinear: the regression leaves no residual to test "
-                "(R^2 > 1 - 1.5e-6). Are they the same instrument?"
-            )
+        ratios, intercept, residuals = _regress(left, right, self.regression)
         statistic, _, lags, _, _ = dickey_fuller(residuals, "n", self.lags)
         p_value, critical = _mackinnon(statistic, self.regression, k + 1, n - 1)
-        coefficients = found / scale
-        intercept = 0.0 if self.regression == "n" else float(coefficients[k])
-        ratios = tuple(float(c) for c in coefficients[:k])
         return EngleGrangerResult(statistic, p_value, ratios, intercept, lags, n, critical)
 
 
@@ -289,15 +274,14 @@ class PhillipsOuliaris:
     def fit(self, y: ArrayLike, x: ArrayLike) -> PhillipsOuliarisResult:
         """Test the residuals of `y` on `x`; see `phillips_ouliaris`."""
         left, right = _sides(y, x, self.regression, None)
+        ratios, intercept, _ = _regress(left, right, self.regression)
         test = stats_module("arch.unitroot.cointegration").phillips_ouliaris
         found = test(left, right, self.regression, test_type=self.statistic, bandwidth=self.bandwidth)
-        vector = np.asarray(found.cointegrating_vector, np.float64)
-        k = right.shape[1]
         return PhillipsOuliarisResult(
             statistic=float(found.stat),
             p_value=float(found.pvalue),
-            hedge_ratios=tuple(float(-c) for c in vector[1 : k + 1]),
-            intercept=0.0 if self.regression == "n" else float(-vector[k + 1]),
+            hedge_ratios=ratios,
+            intercept=intercept,
             bandwidth=float(found.bandwidth),
             n=len(left),
             critical_values={level: float(found.critical_values[int(level[:-1])]) for level in LEVELS},
@@ -358,9 +342,33 @@ def _sides(y: ArrayLike, x: ArrayLike, regression: str, lags: int | None) -> tup
     return left, right
 
 
-def _trends(n: int, regression: str) -> np.ndarray:
-    """Powers 0, 1, 2 of time, as many as `regression` asks for, shape (n, TRENDS.index(regression))."""
-    return np.vander(np.arange(1.0, n + 1.0), TRENDS.index(regression), increasing=True)
+def _regress(
+    left: np.ndarray, right: np.ndarray, regression: str
+) -> tuple[tuple[float, ...], float, np.ndarray]:
+    """Hedge ratios, intercept and residuals of the cointegrating regression.
+
+    Raises
+    ------
+    ValueError
+        If the regressors, or both sides, are collinear.
+    """
+    n, k = right.shape
+    powers = np.vander(np.arange(1.0, n + 1.0), TRENDS.index(regression), increasing=True)
+    design = np.hstack([right, powers])
+    scale = np.sqrt((design**2).sum(axis=0))  # least squares sees levels and powers of time alike
+    found, _, rank, _ = np.linalg.lstsq(design / scale, left, rcond=None)
+    if rank < design.shape[1]:
+        raise ValueError("the columns of x and the trend must be linearly independent, were not.")
+    residuals = left - (design / scale) @ found
+    about = left if regression == "n" else left - left.mean()
+    if residuals @ residuals <= _COLLINEAR_FRAC * (about @ about):
+        raise ValueError(
+            "y and x must not be collinear: the regression leaves no residual to test (R^2 > 1 - 1.5e-6). "
+            "Are they the same instrument?"
+        )
+    coefficients = found / scale
+    intercept = 0.0 if regression == "n" else float(coefficients[k])
+    return tuple(float(c) for c in coefficients[:k]), intercept, residuals
 
 
 def _mackinnon(statistic: float, regression: str, n_series: int, n: int) -> tuple[float, dict[str, float]]:

@@ -176,6 +176,8 @@ class VarianceRatio:
         for j in range(1, q):
             delta = n * float(squares[j:] @ squares[:-j]) / total**2
             robust += (2.0 * (q - j) / q) ** 2 * delta
+        if robust == 0.0:
+            raise ValueError("values must change more than once in a while, did not: z has no scale.")
         plain = 2.0 * (2 * q - 1) * (q - 1) / (3.0 * q)
         z, z_plain = (math.sqrt(n) * (ratio - 1.0) / math.sqrt(v) for v in (robust, plain))
         return VarianceRatioResult(ratio, z, _two_sided(z), z_plain, _two_sided(z_plain), q, n)
@@ -211,7 +213,7 @@ def variance_ratio(values: ArrayLike, lag: int = 2) -> VarianceRatioResult:
     Raises
     ------
     ValueError
-        If there are fewer than 2 lag + 1 values, they are not finite or do not vary around a straight line, or `lag`
+        If there are fewer than 2 lag + 1 values, they are not finite or hardly vary around a straight line, or `lag`
         is out of range.
 
     Examples

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bt_framework.stats._optional import stats_module
-from bt_framework.stats._series import series
+from bt_framework.stats._series import ROUNDING, series
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -30,7 +30,9 @@ TRENDS = ("n", "c", "ct", "ctt")
 LEVELS = ("1%", "5%", "10%")
 """Significance levels of the critical values."""
 
-_LEAST = 4
+_LEAST = 6
+_LEAST_TO_CHOOSE = 25
+"""Fewer leave Schwert's longest regression hardly a degree of freedom, and Akaike's criterion likes that."""
 
 
 @dataclass(frozen=True)
@@ -132,16 +134,31 @@ def check_options(regression: str, lags: int | None) -> None:
 
 def least_observations(lags: int | None, terms: int) -> int:
     """Observations that a regression with `lags` differences and `terms` other regressors needs."""
-    return max(_LEAST + 2 * terms, 2 * ((lags or 0) + terms + 1))
+    return terms + (_LEAST_TO_CHOOSE if lags is None else 2 * lags + _LEAST)
 
 
 def dickey_fuller(
     array: np.ndarray, regression: str, lags: int | None
 ) -> tuple[float, float, int, int, dict[str, float]]:
-    """Statistic, p-value, lags, rows and critical values of one series, by statsmodels."""
+    """Statistic, p-value, lags, rows and critical values of one series, by statsmodels.
+
+    Raises
+    ------
+    ValueError
+        If the regression has no error, or no unique solution: its t-value would be rounding.
+    """
     adfuller = stats_module("statsmodels.tsa.stattools").adfuller
     # Since 0.15 a call that does not say which form of result it wants is warned about; before, none could.
     plain = {"result_object": False} if "result_object" in inspect.signature(adfuller).parameters else {}
-    found = adfuller(array, lags, regression, "AIC" if lags is None else None, **plain)
-    critical = {level: float(found[4][level]) for level in LEVELS}
-    return float(found[0]), float(found[1]), int(found[2]), int(found[3]), critical
+    criterion = "AIC" if lags is None else None
+    statistic, p_value, critical, found = adfuller(array, lags, regression, criterion, store=True, **plain)
+    fit = found.resols
+    if (
+        fit.model.rank < fit.model.exog.shape[1]
+        or fit.ssr <= fit.nobs * (ROUNDING * np.abs(array).max()) ** 2
+    ):
+        raise ValueError(
+            "values must not follow from their own past without error, did: the test has no residual."
+        )
+    values = {level: float(critical[level]) for level in LEVELS}
+    return float(statistic), float(p_value), int(found.usedlag), int(fit.nobs), values
