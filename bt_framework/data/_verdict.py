@@ -87,7 +87,7 @@ def clocks(s: Any, histograms: _Rows, notes: Mapping[str, Any]) -> Iterable[Find
     limit_ns = min(IMPLAUSIBLE_NS, max(IMPLAUSIBLE_LEAST_NS, IMPLAUSIBLE_MEDIANS * median_ns))
     above = np.array([bin_start_ns(i) >= limit_ns for i in range(len(counts))])
     count = int(counts[above].sum())
-    if count:
+    if count and not notes.get("bar_interval_ns"):  # bars are published when their source says so
         firsts = histograms[FIRST_OF_LATENCY][above]
         detail = (
             f"received {_short(limit_ns)} or more, up to {_short(s.max_latency_ns)}, after it happened; the median is "
