@@ -15,6 +15,7 @@ COMMANDS = {
     "plugins": "list the components that are installed, with their keys",
     "ingest": "read market data into the event store ahead of time",
     "data": "list, remove or check market data",
+    "screen": "test pairs of stored bars for cointegration",
     "runs": "list runs or show one",
     "rerun": "repeat a run and compare the results",
 }
