@@ -136,6 +136,19 @@ SCREENS = Table(
 )
 """One row per finished screening: its settings and a summary, JSON both."""
 
+_ENGLE_GRANGER = ("t", "p", "hedge_ratio", "intercept", "half_life_bars", "hurst")
+_JOHANSEN = ("eigenvalue", "trace", "trace_p", "max", "max_p")
+RESULT_NUMBERS = (
+    *(f"ab_{name}" for name in _ENGLE_GRANGER),
+    *(f"ba_{name}" for name in _ENGLE_GRANGER),
+    "johansen_hedge_ratio",
+    *(f"{name}_{rank}" for name in _JOHANSEN for rank in (0, 1)),
+    "p_value",
+    "p_bh",
+    "q_storey",
+)
+"""Of a test: ``ab_`` is symbol_a explained by symbol_b, ``ba_`` the other way around; the number is Johansen's null."""
+
 COINTEGRATION_RESULTS = Table(
     "cointegration_results",
     METADATA,
@@ -148,11 +161,7 @@ COINTEGRATION_RESULTS = Table(
     Column("interval_ns", BigInteger(), nullable=False),
     Column("observations", BigInteger(), nullable=False),
     _name("status"),
-    *map(_number, ("eg_ab_stat", "eg_ab_p", "eg_ab_hedge_ratio", "eg_ab_intercept")),
-    *map(_number, ("eg_ba_stat", "eg_ba_p", "eg_ba_hedge_ratio", "eg_ba_intercept")),
-    *map(_number, ("johansen_trace_0", "johansen_trace_0_p", "johansen_trace_1", "johansen_trace_1_p")),
-    *map(_number, ("johansen_max_0", "johansen_max_0_p", "johansen_max_1", "johansen_max_1_p")),
-    *map(_number, ("half_life_bars", "hurst", "p_value", "p_bh", "q_storey")),
+    *map(_number, RESULT_NUMBERS),
     Column("found_bh", Boolean(), nullable=False),
     Column("found_storey", Boolean(), nullable=False),
     PrimaryKeyConstraint("screen_id", "pair_id", "window_end"),
