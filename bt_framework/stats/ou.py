@@ -76,7 +76,7 @@ _LN_2 = math.log(2.0)
 
 
 @kernel
-def _clear(out: Any, n: int) -> None:
+def clear_ou(out: Any, n: int) -> None:
     """Set every estimate to NaN."""
     out.theta = np.nan
     out.mu = np.nan
@@ -171,7 +171,7 @@ def ou_fit_spread(out: Any, x: Any, y: Any, start: int, count: int, hedge_ratio:
     int
         An `OuStatus`, also stored in ``out.status``.
     """
-    _clear(out, max(count - 1, 0))
+    clear_ou(out, max(count - 1, 0))
     if len(x) != len(y) or count < 0 or count > len(x) or start < 0 or (count > 0 and start >= len(x)):
         out.status = _BAD_WINDOW
         return _BAD_WINDOW
@@ -238,7 +238,7 @@ class OuFit:
     status : OuStatus
         If not OK, every estimate and error is NaN (``phi`` is kept where it was computed).
     theta : float
-        Speed of mean reversion, 1/s; biased upwards by about `theta_bias`.
+        Speed of mean reversion, 1/s; biased upwards by about `theta_bias`, see `bt_framework.stats.ou_bias`.
     mu : float
         Long-run mean, units of the values.
     sigma : float
@@ -256,11 +256,11 @@ class OuFit:
     dt_s : float
         Time between values, seconds.
     log_likelihood : float
-        Maximum of the conditional log-likelihood.
+        Conditional log-likelihood at the estimates.
     theta_se, mu_se, sigma_se : float
         Standard errors, units of their estimates.
     theta_bias : float
-        First-order bias of `theta`, 1/s: about 4 over the length of the sample in seconds.
+        First-order bias of `theta`, 1/s: about 4 over the length of the sample in seconds; 0 once it is taken off.
     """
 
     status: OuStatus
@@ -347,24 +347,37 @@ def fit_ou(values: ArrayLike, dt_s: float) -> OuFit:
     >>> low < -np.log(0.9) / 0.1 < high
     True
     """
+    array = ou_values(values, dt_s)
+    out = record(OU)
+    with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns where compiled code does not
+        _fit(out, array, float(dt_s))
+    estimates: dict[str, Any] = {name: out[name].item() for name in OU.names or ()}
+    estimates["status"] = status = OuStatus(estimates["status"])
+    phi, sigma, variance = (out[name].item() for name in ("phi", "sigma", "residual_variance"))
+    errors = ou_errors(dt_s, status, phi, sigma, variance, estimates["n"])
+    return OuFit(dt_s=dt_s, **estimates, **errors)
+
+
+def ou_values(values: ArrayLike, dt_s: float) -> np.ndarray:
+    """Return the values as a float64 array.
+
+    Raises
+    ------
+    ValueError
+        If they are not one-dimensional or `dt_s` is not a positive number.
+    """
     array = np.ascontiguousarray(values, np.float64)
     if array.ndim != 1:
         raise ValueError(f"values must have shape (n + 1,), was {array.shape}.")
     if not 0.0 < dt_s < math.inf:
         raise ValueError(f"dt_s must be finite and > 0, was {dt_s!r}.")
-    out = record(OU)
-    with np.errstate(over="ignore", invalid="ignore"):  # plain Python warns where compiled code does not
-        _fit(out, array, float(dt_s))
-    estimates: dict[str, Any] = {name: out[name].item() for name in OU.names or ()}
-    estimates["status"] = OuStatus(estimates["status"])
-    estimates.update(_errors(dt_s, **estimates))
-    return OuFit(dt_s=dt_s, **estimates)
+    return array
 
 
-def _errors(
-    dt_s: float, *, status: OuStatus, phi: float, sigma: float, residual_variance: float, n: int, **_: Any
-) -> dict[str, float]:
-    """Standard errors, bias of theta and log-likelihood; formulas in `fit_ou`."""
+def ou_errors(
+    dt_s: float, status: OuStatus, phi: float, sigma: float, residual_variance: float, n: int
+) -> dict[str, Any]:
+    """Standard errors, bias of theta and log-likelihood at its maximum; formulas in `fit_ou`."""
     if status != OuStatus.OK:
         return dict.fromkeys(("theta_se", "mu_se", "sigma_se", "theta_bias", "log_likelihood"), math.nan)
     rest = 1.0 - phi * phi
