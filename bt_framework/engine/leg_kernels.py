@@ -11,7 +11,8 @@ from bt_framework.jit import kernel
 from bt_framework.records import Side, SignalKind, Tag
 
 _BUY, _SELL = int(Side.BUY), int(Side.SELL)
-_STOP, _FLATTEN, _REFUSED = int(SignalKind.STOP), int(SignalKind.FLATTEN), int(SignalKind.REFUSED)
+_EXIT, _STOP = int(SignalKind.EXIT), int(SignalKind.STOP)
+_FLATTEN, _REFUSED = int(SignalKind.FLATTEN), int(SignalKind.REFUSED)
 _CHASE = int(Tag.CHASE)
 _MICRO, _TAKER = 1, 1  # ordinal places in PriceKind and Execution
 
@@ -58,6 +59,50 @@ def close_legs(market, out, s, kind, z, spread):
     if kind == _STOP:
         s.armed = 0
     out.signal(kind, 0, z, spread, s.hedge_ratio, s.half_life_s)
+
+
+@kernel
+def hedge_qty(qty, px, hedge_px, value_ratio, lot_size):
+    """Quantity of the second leg, whole lots, signed as `qty` x `value_ratio`.
+
+    `value_ratio` is the value held of the second leg per value of the first, which is what a hedge ratio of log prices
+    is: value_ratio x qty x px / hedge_px. Both prices include the contract size.
+    """
+    return round(value_ratio * qty * px / hedge_px / lot_size) * lot_size
+
+
+@kernel
+def commit_pair(views, s, decision, value_ratio):
+    """Log a decision on a spread and set both legs' targets; an entry of which a leg rounds to nothing is none.
+
+    Parameters
+    ----------
+    views : (market, account, out)
+    s : record
+        ``refused`` becomes 1, once, if a leg rounds to nothing; a position in the other direction is closed.
+    decision : (int, int, float, float)
+        Direction (1: the first leg is bought), `SignalKind`, z, spread.
+    value_ratio : float
+        See `hedge_qty`; finite.
+    """
+    market, account, out = views
+    direction, kind, z, spread = decision
+    if direction == 0:
+        close_legs(market, out, s, kind, z, spread)
+        return
+    lot = market.lot_size(0)
+    target_0 = direction * math.floor(account.unit_qty(0) / lot + 1e-9) * lot
+    px_0 = market.mid_px(0) * market.contract_size(0)
+    px_1 = market.mid_px(1) * market.contract_size(1)
+    target_1 = -hedge_qty(target_0, px_0, px_1, value_ratio, market.lot_size(1))
+    if target_0 == 0 or target_1 == 0:
+        s.refused = max(s.refused, 1)
+        if s.direction != 0:
+            close_legs(market, out, s, _EXIT, z, spread)
+        return
+    s.target_qty[0], s.target_qty[1] = target_0, target_1
+    s.direction, s.kind, s.decided_ts = direction, kind, market.now_ts()
+    out.signal(kind, direction, z, spread, s.hedge_ratio, s.half_life_s)
 
 
 @kernel

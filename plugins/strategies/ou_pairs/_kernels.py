@@ -9,6 +9,7 @@ import numpy as np
 from bt_framework.engine.leg_kernels import (
     all_updated,
     close_legs,
+    commit_pair,
     is_closing,
     record_refusal,
     sample_px,
@@ -77,16 +78,6 @@ def decide(direction, z, ready, armed, levels):
 
 
 @kernel
-def hedge_qty(qty, px, hedge_px, hedge_ratio, lot_size):
-    """Quantity of the second leg, whole lots, signed as `qty` x `hedge_ratio`.
-
-    A log-price hedge ratio is a ratio of values: hedge_ratio x qty x px / hedge_px. Both prices include the
-    contract size.
-    """
-    return round(hedge_ratio * qty * px / hedge_px / lot_size) * lot_size
-
-
-@kernel
 def estimate(y, x, s, w, p, dt_s):
     """Take in one sample of log prices; refresh hedge ratio and OU estimates when they are due.
 
@@ -104,11 +95,10 @@ def estimate(y, x, s, w, p, dt_s):
     usable = status == 0 and s.fit.theta > 0 and s.fit.stationary_sd > 0
     s.ready = 1 if usable and s.samples >= p.warmup else 0
     if usable:
-        s.refused = 0
         s.hedge_ratio, s.mu, s.stationary_sd = s.kalman.hedge_ratio, s.fit.mu, s.fit.stationary_sd
         s.half_life_s = s.fit.half_life_s
-    elif s.refused == 0 and s.samples >= p.warmup:
-        s.refused = 1
+    elif s.samples >= p.warmup:
+        s.refused = max(s.refused, 1)
     return usable
 
 
@@ -121,24 +111,6 @@ def mean_step_s(now_ts, s, w):
     w[2, s.samples % capacity] = (now_ts - s.first_ts) / _NS_PER_S
     oldest_s = w[2, (s.samples + 1) % capacity]
     return (w[2, s.samples % capacity] - oldest_s) / (capacity - 1)
-
-
-@kernel
-def commit(market, account, out, s, direction, kind, z, spread):
-    """Log a decision and set the legs' targets, unless the size rounds to nothing."""
-    if direction == 0:
-        close_legs(market, out, s, kind, z, spread)
-        return
-    lot = market.lot_size(0)
-    target_0 = direction * math.floor(account.unit_qty(0) / lot + 1e-9) * lot
-    px_0 = market.mid_px(0) * market.contract_size(0)
-    px_1 = market.mid_px(1) * market.contract_size(1)
-    target_1 = -hedge_qty(target_0, px_0, px_1, s.hedge_ratio, market.lot_size(1))
-    if target_0 == 0 or target_1 == 0:
-        return
-    s.target_qty[0], s.target_qty[1] = target_0, target_1
-    s.direction, s.kind, s.decided_ts = direction, kind, market.now_ts()
-    out.signal(kind, direction, z, spread, s.hedge_ratio, s.half_life_s)
 
 
 @kernel
@@ -158,12 +130,14 @@ def trade(market, account, out, p, s, spread):
         s.last_direction = s.direction
     if abs(z) <= s.exit_z or (s.exit_z < 0 and s.last_direction * z >= 0):
         s.armed = 1
+    if s.ready != 0 and abs(z) <= s.entry_z:
+        s.refused = 0
     direction, kind = decide(s.direction, z, s.ready, s.armed, s)
     held_s = (market.now_ts() - s.decided_ts) / _NS_PER_S
     if s.direction != 0 and kind == 0 and 0 < p.time_stop_half_lives * s.entry_half_life_s <= held_s:
         direction, kind = 0, _STOP
     if kind != 0:
-        commit(market, account, out, s, direction, kind, z, spread)
+        commit_pair((market, account, out), s, (direction, kind, z, spread), s.hedge_ratio)
     if kind == _ENTER:
         s.entry_half_life_s = s.half_life_s
 

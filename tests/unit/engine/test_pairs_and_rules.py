@@ -41,6 +41,11 @@ def state() -> Any:
     return s
 
 
+def commit(desk: Desk, s: Any, direction: int, kind: int, z: float) -> None:
+    """Commit to a decision on a pair, the hedge ratio one of values."""
+    legs.commit_pair((desk.market, desk.account, desk.out), s, (direction, kind, z, 0.01), s.hedge_ratio)
+
+
 P = params_record(OuPairs(entry_z=2.0, exit_z=0.5, stop_z=5.0, chase_after_ns="2s"))
 
 
@@ -75,7 +80,7 @@ def test_entries_exits_and_stops_by_z(
     ("qty", "ratio", "answer"), [(1.0, 0.8, 2.0), (-1.0, 0.8, -2.0), (1.0, -0.8, -2.0), (0.1, 0.8, 0.0)]
 )
 def test_the_second_leg_is_a_ratio_of_values_in_whole_lots(qty: float, ratio: float, answer: float) -> None:
-    assert ou.hedge_qty(qty, 100.0, 5.0 * 10.0, ratio, 1.0) == answer
+    assert legs.hedge_qty(qty, 100.0, 5.0 * 10.0, ratio, 1.0) == answer
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,7 @@ def test_a_leg_is_late_if_the_other_is_done_or_we_want_out(
 
 def test_a_rich_spread_sells_the_first_leg_and_buys_the_second(desk: Desk, state: Any) -> None:
     desk.hold(0, 0.0, unit_qty=1.26)
-    ou.commit(desk.market, desk.account, desk.out, state, -1, int(S.ENTER), 2.5, 0.01)
+    commit(desk, state, -1, int(S.ENTER), 2.5)
     assert state.target_qty.tolist() == pytest.approx([-1.2, 2.0])
     (signal,) = desk.signals
     assert (signal["kind"], signal["direction"], signal["z"], signal["hedge_ratio"]) == (
@@ -104,12 +109,12 @@ def test_a_rich_spread_sells_the_first_leg_and_buys_the_second(desk: Desk, state
 def test_nothing_is_entered_if_a_leg_rounds_to_nothing(desk: Desk, state: Any) -> None:
     for unit in (0.09, 0.3):
         desk.hold(0, 0.0, unit_qty=unit)
-        ou.commit(desk.market, desk.account, desk.out, state, 1, int(S.ENTER), 2.5, 0.01)
+        commit(desk, state, 1, int(S.ENTER), 2.5)
     assert (len(desk.signals), state.kind, state.direction) == (0, 0, 0)
 
 
 def test_a_stop_disarms_and_targets_nothing(desk: Desk, state: Any) -> None:
-    ou.commit(desk.market, desk.account, desk.out, state, 0, int(S.STOP), 5.5, 0.01)
+    commit(desk, state, 0, int(S.STOP), 5.5)
     assert (state.armed, state.target_qty.tolist()) == (0, [0.0, 0.0])
 
 
