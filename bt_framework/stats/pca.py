@@ -1,8 +1,8 @@
 """Statistical factors of a universe: principal components of its returns.
 
-Returns are standardised to z: mean 0, and for the correlation matrix sd 1. With the eigenvectors v_j of the covariance of
-z, ordered by eigenvalue, factor j is ``F_j[t] = v_j . z[t]``, and ``z[t] - sum F_j[t] v_j`` is what they leave, here in units
-of returns again. Each factor is the return of a portfolio whose holdings are proportional to v / sd.
+Returns are standardised to z: mean 0, and for the correlation matrix sd 1. With the eigenvectors v_j of the covariance
+of z, ordered by eigenvalue, factor j is ``F_j[t] = v_j . z[t]``, and ``z[t] - sum F_j[t] v_j`` is what they leave, here in
+units of returns again. Each factor is the return of a portfolio whose holdings are proportional to v / sd.
 
 References
 ----------
@@ -51,8 +51,8 @@ class PcaFit:
     explained : float64 array of shape (k,)
         Part of the whole variance along each.
     loadings : float64 array of shape (k, m)
-        Unit eigenvectors, in columns. Signs are chosen so that each adds up to more than 0, or where the sum is 0 but for
-        rounding, so that the first of the largest loadings is positive.
+        Unit eigenvectors, in columns. Signs are chosen so that each adds up to more than 0, or where the sum is 0 but
+        for rounding, so that the first of the largest loadings is positive.
     factors : float64 array of shape (n, m)
         Factor returns of the sample.
     residuals : float64 array of shape (n, k)
