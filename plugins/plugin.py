@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bt_framework.hookspecs import Register, hookimpl
-from bt_plugins.bars import csv, synthetic
+from bt_plugins.bars import binance_klines, csv, rest, synthetic, websocket
 from bt_plugins.bars import parquet as bars_parquet
 from bt_plugins.consoles import json, plain, rich
 from bt_plugins.contract import models as contract_models
@@ -42,10 +42,18 @@ from bt_plugins.risk import (
     self_cross,
     trading_windows,
 )
-from bt_plugins.sizing import atr, fixed_notional, fixed_qty, percent_of_equity, volatility_target
+from bt_plugins.sizing import (
+    atr,
+    fixed_notional,
+    fixed_qty,
+    kelly,
+    percent_of_equity,
+    risk_parity,
+    volatility_target,
+)
 from bt_plugins.slippage import fixed_bps, none, sqrt_impact
 from bt_plugins.stores import sqlite
-from bt_plugins.strategies import imbalance, market_maker, ou_pairs
+from bt_plugins.strategies import bollinger_pairs, imbalance, market_maker, ou_pairs
 from bt_plugins.writers import parquet
 
 
@@ -67,14 +75,18 @@ def register_data(register: Register) -> None:
 @hookimpl
 def register_bar_sources(register: Register) -> None:
     """Register sources of bars."""
+    register(binance_klines.BinanceKlines, binance_klines.build)
     register(csv.Csv, csv.build)
     register(bars_parquet.Parquet, bars_parquet.build)
+    register(rest.Rest, rest.build)
     register(synthetic.Synthetic, synthetic.build)
+    register(websocket.Websocket, websocket.build)
 
 
 @hookimpl
 def register_strategies(register: Register) -> None:
     """Register strategies."""
+    register(bollinger_pairs.BollingerPairs, bollinger_pairs.build)
     register(imbalance.Imbalance, imbalance.build)
     register(market_maker.MarketMaker, market_maker.build)
     register(ou_pairs.OuPairs, ou_pairs.build)
@@ -182,7 +194,9 @@ def register_sizings(register: Register) -> None:
     register(atr.Atr, atr.build)
     register(fixed_notional.FixedNotional, fixed_notional.build)
     register(fixed_qty.FixedQty, fixed_qty.build)
+    register(kelly.Kelly, kelly.build)
     register(percent_of_equity.PercentOfEquity, percent_of_equity.build)
+    register(risk_parity.RiskParity, risk_parity.build)
     register(volatility_target.VolatilityTarget, volatility_target.build)
 
 

@@ -53,7 +53,8 @@ def found_columns(names: Sequence[str], given: Mapping[str, str], where: str) ->
                 f"{where}: the {field} may be {' or '.join(map(repr, matches))}. Say which with"
                 f" bars.columns.{field}=NAME."
             )
-        found.update({field: name for name in matches})
+        if matches:
+            found[field] = matches[0]
     return found
 
 

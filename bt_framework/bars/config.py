@@ -111,8 +111,6 @@ class BarRowsConfig(BarSourceConfig):
     def __post_init__(self) -> None:
         """Check ranges."""
         super().__post_init__()
-        if not self.files:
-            raise ConfigError("files must name at least one file, was [].")
         for key in self.columns:
             if key not in FIELDS:
                 raise ConfigError(unknown_name("columns", key, FIELDS))

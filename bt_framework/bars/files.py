@@ -24,9 +24,15 @@ def bar_files(names: Sequence[str], endings: Sequence[str]) -> list[Path]:
 
     Raises
     ------
+    ConfigError
+        If `names` is empty.
     DataError
-        If there is none, or one comes twice.
+        If there is no such file, or one comes twice.
     """
+    if not names:
+        raise ConfigError(
+            f"files must name at least one file, was []. Example: bars.files=[bars/*{endings[0]}]."
+        )
     found: list[Path] = []
     for name in names:
         path = Path(name).expanduser()

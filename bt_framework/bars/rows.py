@@ -70,8 +70,8 @@ class _Content:
 class RowSource(BarSource):
     """Bars from files of rows; a subclass knows the form of the files.
 
-    Files are read twice: first to see that no bar is missing its time or there twice, and in which order they come; then
-    bar by bar. A file whose bars are not in order of time is sorted in memory.
+    Files are read twice: first to see in which order their bars come and that none is without a time, then bar by bar.
+    A file whose bars are not in order of time is sorted in memory.
     """
 
     config: BarRowsConfig

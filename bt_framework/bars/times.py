@@ -92,7 +92,7 @@ def _of_numbers(values: pa.ChunkedArray, form: str, zone: str) -> np.ndarray[Any
         raise BadTime(
             int(wrong[0]), f"the time {numbers[wrong[0]]} is finer than a microsecond, or too large"
         )
-    return numbers // divided_by * times  # type: ignore[no-any-return]
+    return numbers // divided_by * times
 
 
 def _of_texts(values: pa.ChunkedArray, form: str, zone: str) -> np.ndarray[Any, Any]:
@@ -153,4 +153,4 @@ def _offsets(us: np.ndarray[Any, Any], zone: str, *, utc: bool) -> np.ndarray[An
             row = int(np.flatnonzero(places == i)[0])
             raise BadTime(row, f"the time {wall} does not exist in {zone}: clocks were put forward")
         offsets[i] = (when.utcoffset() or timedelta()) // timedelta(microseconds=1)
-    return offsets[places]  # type: ignore[no-any-return]
+    return offsets[places]

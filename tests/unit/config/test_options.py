@@ -9,7 +9,7 @@ from bt_framework.registry import Kind
 
 OPTIONS = {
     Kind.DATA: {"binance", "lobster", "npz", "synthetic_pair"},
-    Kind.BARS: {"synthetic"},
+    Kind.BARS: {"binance_klines", "csv", "parquet", "rest", "synthetic", "websocket"},
     Kind.STRATEGY: {"ou_pairs", "market_maker"},
     Kind.LATENCY: {
         "constant",
