@@ -1,8 +1,8 @@
 """Statistical factors of a universe: principal components of its returns.
 
 Returns are standardised to z: mean 0, and for the correlation matrix sd 1. With the eigenvectors v_j of the covariance
-of z, ordered by eigenvalue, factor j is ``F_j[t] = v_j . z[t]``, and ``z[t] - sum F_j[t] v_j`` is what they leave, here in
-units of returns again. Each factor is the return of a portfolio whose holdings are proportional to v / sd.
+of z, ordered by eigenvalue, factor j is ``F_j[t] = v_j . z[t]``, and ``z[t] - sum F_j[t] v_j`` is what they leave, here
+in units of returns again. Each factor is the return of a portfolio whose holdings are proportional to v / sd.
 
 References
 ----------

@@ -10,6 +10,7 @@ import numpy as np
 from bt_framework.config.schema import ComponentConfig, Duration, param
 from bt_framework.engine.rules import Sizing
 from bt_framework.engine.strategy import numbers_record, params_record
+from bt_framework.engine.variance import variance_state
 from bt_framework.errors import ConfigError
 from bt_framework.results.run import Instrument
 
@@ -55,16 +56,7 @@ class VolatilityTargetSizing(Sizing):
 
     def state(self, instruments: Sequence[Instrument]) -> np.record:
         """Return the averages of each instrument, shape (n_instruments,): no returns yet."""
-        zeros = np.zeros(len(instruments))
-        return numbers_record(
-            {
-                "last_px": zeros,
-                "last_ts": zeros.astype(np.int64),
-                "samples": zeros,
-                "squares": zeros,
-                "weight": zeros,
-            }
-        )
+        return numbers_record(variance_state(len(instruments)))
 
 
 def build(config: VolatilityTarget) -> VolatilityTargetSizing:
