@@ -344,7 +344,7 @@ def fit_ou(values: ArrayLike, dt_s: float) -> OuFit:
     ...     x.append(0.9 * x[-1] + rng.normal())
     >>> fit = fit_ou(x, dt_s=0.1)
     >>> low, high = fit.bounds("theta")
-    >>> low < -np.log(0.9) / 0.1 < high
+    >>> bool(low < -np.log(0.9) / 0.1 < high)
     True
     """
     array = ou_values(values, dt_s)
