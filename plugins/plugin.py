@@ -195,9 +195,7 @@ def register_sizings(register: Register) -> None:
     register(fixed_notional.FixedNotional, fixed_notional.build)
     register(fixed_qty.FixedQty, fixed_qty.build)
     register(kelly.Kelly, kelly.build)
-    register(kelly.Kelly, kelly.build)
     register(percent_of_equity.PercentOfEquity, percent_of_equity.build)
-    register(risk_parity.RiskParity, risk_parity.build)
     register(risk_parity.RiskParity, risk_parity.build)
     register(volatility_target.VolatilityTarget, volatility_target.build)
 
