@@ -51,11 +51,12 @@ class Closes:
 
 @dataclass
 class Summary:
-    """What one pass over a symbol's closes has found; prices in quote currency."""
+    """What one pass over a symbol's closes has found; prices in quote currency, times of closes in ns UTC."""
 
     rows: int = 0
+    first_ts: int = 0
+    last_ts: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
-    low_px: float = math.inf
     high_px: float = 0.0
     whole_volumes: bool = True
     content: str = ""
@@ -84,7 +85,8 @@ class SymbolCloses:
         content = _Content()
         for closes in self.blocks(report):
             content.update(closes)
-            summary.low_px = min(summary.low_px, float(closes.px.min()))
+            summary.first_ts = int(closes.ts[0]) if summary.high_px == 0.0 else summary.first_ts
+            summary.last_ts = int(closes.ts[-1])
             summary.high_px = max(summary.high_px, float(closes.px.max()))
         if summary.high_px == 0.0:
             raise DataError(

@@ -102,16 +102,23 @@ class BarsFeed(Feed):
         }
 
     def chunks(self, report: FeedReport, progress: Progress) -> Iterator[_Rows]:
-        """Yield the events of each block of bars; the last quotes are confirmed one interval after the last close."""
+        """Yield the events of each block of bars.
+
+        A run begins with the first event, where no timer wakes, and ends with the last, where nobody is woken. So that
+        the first close and the last can be traded, an event without effect comes at the first bar's open, and the
+        last bid once more an interval after the last close.
+        """
         report.symbol = self.symbol
         report.notes["bar_interval_ns"] = self._closes.interval_ns
         report.notes["adjust"] = self.config.adjust.name
         quoter = Quoter(self.config, self.tick_size, self.lot_size)
+        summary, interval_ns = self._closes.summary, self._closes.interval_ns
+        yield quoter.bid_event(summary.first_ts - interval_ns)
         for closes in self._closes.checked_blocks(report):
             yield quoter.events(closes)
-            progress(report.rows_read, self._closes.summary.rows)
+            progress(report.rows_read, summary.rows)
         report.notes.pop("parts_of_units", None)
-        yield quoter.closing_event(self._closes.interval_ns)
+        yield quoter.bid_event(summary.last_ts + interval_ns)
 
 
 class Quoter:
@@ -131,7 +138,6 @@ class Quoter:
             self._per_unit = 0
         self._bid, self._ask, self._close = 0, 0, 0
         self._direction = 1
-        self._last_ts = 0
 
     def events(self, closes: Closes) -> _Rows:
         """Events of some bars: an EVENT array of shape (n_events,), up to five of each bar."""
@@ -164,15 +170,15 @@ class Quoter:
         rows["exch_ts"] = closes.ts[:, None]
         rows["local_ts"] = closes.ts[:, None] + int(self._config.delay_ns)
         self._bid, self._ask, self._close = int(bid[-1]), int(ask[-1]), int(close[-1])
-        self._direction, self._last_ts = int(direction[-1]), int(closes.ts[-1])
+        self._direction = int(direction[-1])
         return rows[wanted]
 
-    def closing_event(self, interval_ns: int) -> _Rows:
-        """The last bid once more, an interval later: so long do the last quotes stand, and the run goes on."""
-        exch_ts = self._last_ts + interval_ns
-        row = (_BID, exch_ts, exch_ts + int(self._config.delay_ns), 0.0, self._config.depth_qty, 0, 0, 0.0)
-        rows = np.array([row], EVENT)
-        rows["px"] = self._px(np.array([self._bid]))
+    def bid_event(self, exch_ts: int) -> _Rows:
+        """The bid as it is at `exch_ts`; before the first close, that a level that is not there has no size."""
+        rows = np.zeros(1, EVENT)
+        rows["ev"], rows["exch_ts"], rows["local_ts"] = _BID, exch_ts, exch_ts + int(self._config.delay_ns)
+        rows["px"] = self._px(np.array([max(self._bid, 1)]))
+        rows["qty"] = self._config.depth_qty if self._bid else 0.0
         return rows
 
     def _ticks(self, px: np.ndarray[Any, Any]) -> tuple[Any, Any, Any]:

@@ -54,6 +54,7 @@ def test_a_close_becomes_a_print_and_quotes_in_the_place_of_those_before(tmp_pat
     store_bars(tmp_path, {"AAA": [100.0, 102.0, 101.0]}, volume=[500, 700, 300])
     rows, report = events_of(tmp_path, slippage_bps=10.0, depth_qty=9_000.0)
     assert words(rows) == [
+        (-1, "quote bid", 1e-6, 0.0),
         (0, "print bid", 100.0, 500.0),
         (0, "quote bid", 99.9, 9_000.0),
         (0, "quote ask", 100.1, 9_000.0),
@@ -80,41 +81,41 @@ def test_a_publication_delay_is_of_the_receiver_alone(tmp_path: Path) -> None:
     store_bars(tmp_path, {"AAA": [100.0, 101.0]})
     rows, _ = events_of(tmp_path, delay_ns="15min")
     assert np.unique(rows["local_ts"] - rows["exch_ts"]).tolist() == [900_000_000_000]
-    assert rows["exch_ts"][0] == FIRST_CLOSE_TS
+    assert rows["exch_ts"][1] == FIRST_CLOSE_TS
 
 
 def test_every_bar_makes_an_event_also_if_nothing_has_changed(tmp_path: Path) -> None:
     store_bars(tmp_path, {"AAA": [100.0, 100.0, 100.0]})
     rows, _ = events_of(tmp_path, slippage_bps=10.0)
-    assert [word[:2] for word in words(rows)] == [
+    assert [word[:2] for word in words(rows)][1:] == [
         (0, "quote bid"),
         (0, "quote ask"),
         (1, "quote bid"),
         (2, "quote bid"),
         (3, "quote bid"),
     ]
-    assert set(rows["qty"]) == {1_000_000.0}
+    assert set(rows["qty"][1:]) == {1_000_000.0}
 
 
 def test_without_slippage_a_tick_lies_between_the_quotes(tmp_path: Path) -> None:
     store_bars(tmp_path, {"AAA": [100.0, 110.0]})
     rows, _ = events_of(tmp_path, slippage_bps=0.0)
-    assert words(rows)[0][2] == 100.0
-    assert words(rows)[1][2] == 100.000001
+    assert words(rows)[1][2] == 100.0
+    assert words(rows)[2][2] == 100.000001
     coarse, _ = events_of(tmp_path, slippage_bps=0.0, tick_size={"AAA": 0.25})
-    assert words(coarse)[1][2] == 100.25
+    assert words(coarse)[2][2] == 100.25
 
 
 def test_bars_without_a_close_and_filled_ones_make_no_event_and_are_counted(tmp_path: Path) -> None:
     flags = [0, 0, int(BarFlag.FILLED), int(BarFlag.OUTLIER | BarFlag.REPLACED), 0]
     store_bars(tmp_path, {"AAA": [100.0, np.nan, 101.0, 102.0, 103.0]}, outlier_flag=flags)
     rows, report = events_of(tmp_path)
-    assert sorted({at for at, *_ in words(rows)}) == [0, 3, 4, 5]
+    assert sorted({at for at, *_ in words(rows)}) == [-1, 0, 3, 4, 5]
     assert report.dropped == {"no close": 1, "flagged bars": 1}
     rows, report = events_of(tmp_path, skip_flags=["replaced", "filled"])
-    assert sorted({at for at, *_ in words(rows)}) == [0, 4, 5]
+    assert sorted({at for at, *_ in words(rows)}) == [-1, 0, 4, 5]
     rows, report = events_of(tmp_path, skip_flags=[])
-    assert sorted({at for at, *_ in words(rows)}) == [0, 2, 3, 4, 5]
+    assert sorted({at for at, *_ in words(rows)}) == [-1, 0, 2, 3, 4, 5]
 
 
 def test_prices_and_volumes_are_adjusted_as_asked_for(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_a_later_action_changes_no_price_that_was_known_before(tmp_path: Path) -
 def test_start_and_end_choose_bars_by_their_opening(tmp_path: Path) -> None:
     store_bars(tmp_path, {"AAA": range(100, 110)})
     rows, report = events_of(tmp_path, start="2020-01-03", end="2020-01-05T00:00:00Z")
-    assert sorted({at for at, *_ in words(rows)}) == [2, 3, 4]
+    assert sorted({at for at, *_ in words(rows)}) == [1, 2, 3, 4]
     assert report.rows_read == 2
     with pytest.raises(DataError, match=r"no bar of AAA that can be traded in the time asked for: 0 read"):
         feed_of(tmp_path, start="2021-01-01")
@@ -226,7 +227,7 @@ def test_the_doctor_finds_bars_and_no_defect(
     length = "24h" if interval_ns == DAY_NS else "1min"
     assert fidelity.reasons[0].startswith(f"D: bars: bars of {length}: no queue")
     assert (feed.book_level, feed.has_depth_clear) == ("l1", False)
-    assert feed.last_local_ts - feed.first_local_ts == (at[-1] + 1) * interval_ns
+    assert feed.last_local_ts - feed.first_local_ts == (at[-1] + 2) * interval_ns
 
 
 def test_sizes_are_fine_by_default_and_otherwise_as_configured(tmp_path: Path) -> None:
@@ -318,6 +319,6 @@ def test_a_million_bars_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(_closes, "BLOCK_ROWS", 1_000)
     store_bars(tmp_path, {"AAA": np.linspace(100, 101, 10_000)}, interval_ns=60_000_000_000)
     chunks = [len(chunk) for chunk in feed_of(tmp_path).chunks(FeedReport(), lambda *_: None)]
-    assert len(chunks) == 11
+    assert len(chunks) == 12
     assert max(chunks) <= 5 * 1_001
     assert BarStore(tmp_path / "bars").spans("test")["AAA"].rows == 10_000
