@@ -267,7 +267,9 @@ class PhillipsOuliaris:
     bandwidth: int | None = None
 
     def __post_init__(self) -> None:
-        check_options(self.regression, self.bandwidth)
+        check_options(self.regression, None)
+        if self.bandwidth is not None and self.bandwidth < 0:
+            raise ValueError(f"bandwidth must be >= 0, or None to choose it, was {self.bandwidth}.")
         if self.statistic not in _STATISTICS:
             raise ValueError(f"statistic must be one of {', '.join(_STATISTICS)}, was {self.statistic!r}.")
 
