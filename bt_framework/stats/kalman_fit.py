@@ -162,6 +162,7 @@ class _Sample:
         self.scales = scales
         self.free = np.array([intercept, True, True])
         self._work = np.empty((len(x), 4))
+        self.new_filter(scales)  # refuses an impossible prior
 
     def score(self, noise: np.ndarray) -> tuple[float, np.ndarray]:
         """Log-likelihood, and its gradient by the logarithms of the variances."""
@@ -178,25 +179,21 @@ class _Sample:
             value = _smooth(state, noise, self.x, self.y, self._work, sums)
         return float(value), np.where(self.free, 0.5 * noise * sums, 0.0)
 
-    def filter_at(self, noise: np.ndarray) -> KalmanHedge | KalmanSlope:
-        """A filter with these variances that has seen all observations."""
+    def new_filter(self, noise: np.ndarray) -> KalmanHedge | KalmanSlope:
+        """A filter with these variances that starts from the prior."""
         q_intercept, q_slope, r = (float(value) for value in noise)
         prior = self.prior
-        found: KalmanHedge | KalmanSlope
-        if self.intercept:
-            found = KalmanHedge(
-                q_intercept=q_intercept,
-                q_slope=q_slope,
-                r=r,
-                intercept=prior.intercept,
-                hedge_ratio=prior.hedge_ratio,
-                p00=prior.p00,
-                p11=prior.p11,
-            )
-        else:
-            found = KalmanSlope(q_slope=q_slope, r=r, hedge_ratio=prior.hedge_ratio, p11=prior.p11)
-        found.filter(self.x, self.y)
-        return found
+        if not self.intercept:
+            return KalmanSlope(q_slope=q_slope, r=r, hedge_ratio=prior.hedge_ratio, p11=prior.p11)
+        return KalmanHedge(
+            q_intercept=q_intercept,
+            q_slope=q_slope,
+            r=r,
+            intercept=prior.intercept,
+            hedge_ratio=prior.hedge_ratio,
+            p00=prior.p00,
+            p11=prior.p11,
+        )
 
 
 def _least_squares(x: np.ndarray, y: np.ndarray, intercept: bool) -> tuple[KalmanPrior, np.ndarray]:
@@ -205,7 +202,7 @@ def _least_squares(x: np.ndarray, y: np.ndarray, intercept: bool) -> tuple[Kalma
     u, v = x - x_mean, y - y_mean
     s_xx = float(u @ u)
     if s_xx <= len(x) * (_ROUNDING * float(np.abs(x).max())) ** 2:
-        raise ValueError(f"x must {'vary' if intercept else 'not be zero'}, was {x[0]!r} throughout.")
+        raise ValueError(f"x must {'vary' if intercept else 'not be zero'}, was {float(x[0])!r} throughout.")
     slope = float(u @ v) / s_xx
     residuals = v - slope * u
     r = float(residuals @ residuals) / len(x)
@@ -276,7 +273,8 @@ def fit_kalman(
         raise ValueError(f"max_iterations must be >= 1, was {max_iterations!r}.")
     sample = _Sample(x, y, intercept=intercept, prior=prior)
     noise, path, iterations, converged = (_climb if method == "ml" else _expect)(sample, max_iterations)
-    found = sample.filter_at(noise)
+    found = sample.new_filter(noise)
+    found.filter(x, y)
     q_intercept, q_slope, r = (float(value) for value in noise)
     return KalmanFit(
         method,
@@ -312,7 +310,7 @@ def _climb(sample: _Sample, max_iterations: int) -> tuple[np.ndarray, list[float
         value, gradient = sample.score(noise_at(logs))
         return -value / sample.n, -gradient[free] / sample.n
 
-    options = {"maxiter": max_iterations, "ftol": 1e-15, "gtol": _TOLERANCE}
+    options = {"maxiter": max_iterations, "ftol": 1e-13, "gtol": _TOLERANCE}
     found = [
         minimize(
             loss,
@@ -328,7 +326,9 @@ def _climb(sample: _Sample, max_iterations: int) -> tuple[np.ndarray, list[float
     noise = noise_at(best.x)
     drifts = np.array([True, True, False])
     flat = drifts & free & (noise <= scales * math.exp(_LOG_RANGE[0] + 1.0))
-    return np.where(flat, 0.0, noise), [-r.fun * sample.n for r in found], int(best.nit), bool(best.success)
+    # A line search that finds no higher point is at the top as well.
+    converged = bool(best.success or np.abs(best.jac).max() < math.sqrt(_TOLERANCE))
+    return np.where(flat, 0.0, noise), [-r.fun * sample.n for r in found], int(best.nit), converged
 
 
 def _expect(sample: _Sample, max_iterations: int) -> tuple[np.ndarray, list[float], int, bool]:
