@@ -91,6 +91,17 @@ def _readers(found: dict[str, Any]) -> list[Row]:
     return [Row(what, f"{speed / 1e6:.2f} M", f">= {goal / 1e6:g} M", speed >= goal)]
 
 
+def _engle_granger(found: dict[str, Any]) -> list[Row]:
+    times = f"{found['kernel_s']:.3f} s against {found['statsmodels_s']:.1f} s"
+    what = f"Engle-Granger, {found['pairs']:,} pairs of {found['rows']:,} rows, against statsmodels ({times})"
+    seconds, difference = found["kernel_s"], found["largest_relative_difference"]
+    return [
+        Row(what, f"{found['ratio']:.0f}", "", True),
+        Row("the same, s a core", f"{seconds:.3f}", "<= 0.05", seconds <= 0.05),
+        Row("its t-statistics from statsmodels'", f"{difference:.0e}", "<= 1e-10", difference <= 1e-10),
+    ]
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "loop": _loop,
     "process": _process,
@@ -98,6 +109,7 @@ BENCHMARKS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "ingest": _ingest,
     "synthetic": _synthetic,
     "readers": _readers,
+    "engle_granger": _engle_granger,
 }
 
 
