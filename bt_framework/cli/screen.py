@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,9 +11,10 @@ import click
 from bt_framework.cli._tables import print_table, progress_bar
 
 if TYPE_CHECKING:
+    from bt_framework.research.follow import Followed
     from bt_framework.stores.research import Screen
 
-_COLUMNS = {
+_COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "pair": lambda row: row["pair_id"],
     "test date": lambda row: f"{row['as_of']:%Y-%m-%d %H:%M}",
     "bars": lambda row: f"{row['observations']:,}",
@@ -49,7 +51,10 @@ def screen(overrides: Sequence[str], as_json: bool) -> None:
     Every pair of the symbols, or those given, over all bars or in rolling windows. A screening that was stopped goes
     on where it was; one that has finished is shown again. The results are in the research store.
     """
+    # Many fits with matrices of three rows: the threads of a matrix library would only wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from bt_framework.config.plain import from_overrides
+    from bt_framework.research.follow import follow
     from bt_framework.research.screen import Screening
     from bt_framework.research.settings import ScreenConfig
     from bt_framework.research.universe import load_universe
@@ -59,16 +64,18 @@ def screen(overrides: Sequence[str], as_json: bool) -> None:
     screening = Screening(config, universe, pairs)
     with progress_bar("screening") as progress:
         done = screening.run(progress)
+    with progress_bar("keeping parameters") as progress:
+        kept = follow(screening, progress)
     rows = screening.store.results(done.screen_id, limit=config.top or None)
     if as_json:
-        print_json(done, rows)
+        print_json(done, rows, kept)
         return
     print_table(
         list(_COLUMNS),
         [[cell(row) for cell in _COLUMNS.values()] for row in rows],
         right=[name for name in _COLUMNS if name not in ("pair", "test date", "found by")],
     )
-    for line in summary_lines(done):
+    for line in [*summary_lines(done), *kept_lines(kept)]:
         click.echo(line)
     click.echo(f"store: {screening.store.name}")
 
@@ -92,13 +99,28 @@ def summary_lines(done: Screen) -> list[str]:
     return [*lines, f"{found}, {s['found_storey']:,} by Storey (share of true nulls: {pi0})"]
 
 
-def print_json(done: Screen, rows: list[dict[str, Any]]) -> None:
-    """Print the screening and `rows` as one object."""
+def kept_lines(kept: Followed) -> list[str]:
+    """Say what was kept of the pairs that are followed."""
+    if not kept.pairs:
+        return []
+    lines = [
+        f"kept of {len(kept.pairs):,} pairs: {kept.ou:,} Ornstein-Uhlenbeck and {kept.kalman:,} Kalman parameters, "
+        f"{kept.spreads:,} spreads"
+    ]
+    if kept.refused:
+        lines.append(
+            "not kept: " + ", ".join(f"{count:,} {why}" for why, count in sorted(kept.refused.items()))
+        )
+    return lines
+
+
+def print_json(done: Screen, rows: list[dict[str, Any]], kept: Followed) -> None:
+    """Print the screening, `rows` of it and what was kept as one object."""
     import dataclasses
 
     import orjson
 
-    value = dataclasses.asdict(done) | {"results": rows}
+    value = dataclasses.asdict(done) | {"kept": dataclasses.asdict(kept), "results": rows}
     click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z).decode())
 
 

@@ -29,12 +29,12 @@ from bt_framework.jit import kernel_key
 from bt_framework.research import _results
 from bt_framework.research._chunks import Chunks
 from bt_framework.research.decisions import Decisions, combined_p, decide
-from bt_framework.research.settings import Family, ScreenConfig
+from bt_framework.research.settings import Family, Follow, ScreenConfig
 from bt_framework.research.universe import Universe, instant
 from bt_framework.research.windows import Window, windows_of
 from bt_framework.stats import pair_statistics as kernels
 from bt_framework.stats.pair_statistics import PAIR_STATISTICS, PairOptions, pair_statistics
-from bt_framework.stores.research import ResearchStore, Screen
+from bt_framework.stores.research import ResearchStore, Screen, pair_of
 
 Progress = Callable[[int, int], None]
 
@@ -79,6 +79,8 @@ class Screening:
         self._tests = self._identity(
             ("window", "step", "min_observations", "lags"), universe.content_hash, pairs.tobytes().hex()
         )
+        symbols = universe.symbols
+        self._columns = {pair_of(symbols[a], symbols[b])[0]: (a, b) for a, b in pairs.tolist()}
         self._folder = Path(config.store_dir) / "screens"
         self._chunks = Chunks(self._folder / self._tests)
 
@@ -104,11 +106,19 @@ class Screening:
             self._compute(progress)
             return self._conclude()
 
-    def found(self) -> Iterator[tuple[Window, list[dict[str, Any]]]]:
-        """Yield the discoveries of each window, of a screening that has run."""
-        rows = self.store.results(self.screen_id, found_only=True)
+    def followed(self) -> Iterator[tuple[Window, dict[str, Any]]]:
+        """Yield the rows whose parameters are to be kept, window by window, of a screening that has run."""
+        if self.config.follow is Follow.none:
+            return
+        only = self.config.follow is Follow.discoveries
         for window in self.windows:
-            yield window, [row for row in rows if row["as_of"] == instant(window.as_of_ts)]
+            rows = self.store.results(self.screen_id, window_end=instant(window.end_ts), found_only=only)
+            yield from ((window, row) for row in rows if row["status"] == "ok")
+
+    def columns_of(self, pair_id: str) -> tuple[int, int]:
+        """Return the columns of a pair's prices in the universe, of symbol_a and symbol_b."""
+        a, b = self._columns[pair_id]
+        return a, b
 
     def _compute(self, progress: Progress) -> None:
         """Compute the chunks that are not there, side by side."""

@@ -304,6 +304,7 @@ class ResearchStore:
         screen_id: str,
         *,
         pair_id: str | None = None,
+        window_end: datetime | None = None,
         found_only: bool = False,
         limit: int | None = None,
     ) -> list[dict[str, Any]]:
@@ -315,6 +316,8 @@ class ResearchStore:
             Of a finished one.
         pair_id : str, optional
             Only this pair's.
+        window_end : datetime, optional
+            Only those of the window whose last bar opens then.
         found_only : bool
             Only discoveries, by Benjamini and Hochberg or by Storey.
         limit : int, optional
@@ -324,6 +327,8 @@ class ResearchStore:
         query = table.select().where(table.c.screen_id == screen_id)
         if pair_id is not None:
             query = query.where(table.c.pair_id == pair_id)
+        if window_end is not None:
+            query = query.where(table.c.window_end == window_end)
         if found_only:
             query = query.where(table.c.found_bh | table.c.found_storey)
         order = (table.c.p_value.is_(None), table.c.p_value, table.c.pair_id, table.c.window_end)
