@@ -14,6 +14,7 @@ from bt_framework.errors import BtError, ConfigError
 COMMANDS = {
     "plugins": "list the components that are installed, with their keys",
     "ingest": "read market data into the event store ahead of time",
+    "validate": "check bars, clean them and put them into the bar store",
     "data": "list, remove or check market data",
     "screen": "test pairs of stored bars for cointegration",
     "runs": "list runs or show one",
