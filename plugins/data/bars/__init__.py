@@ -47,7 +47,7 @@ class Bars(ComponentConfig):
         Prices.point_in_time,
         "none: as traded; backward: comparable with the newest; point_in_time: with the first bar",
     )
-    skip_flags: list[str] = param(["filled"], "bars that nobody can trade: of outlier, replaced, filled")
+    skip_flags: list[str] = param(["filled"], "bars that cannot be traded: of outlier, replaced, filled")
     slippage_bps: float = param(1.0, "distance of each quote from the close", unit="bps")
     depth_qty: float = param(1_000_000.0, "quantity of each quote", unit="base units")
     prints: bool = param(True, "whether a bar's volume is printed as a trade at its close")

@@ -70,7 +70,8 @@ class SymbolCloses:
         self.interval_ns = store.interval_ns(config.source)
         self._store = store
         self._config = config
-        self._skip = sum(int(BarFlag[flag.upper()]) for flag in config.skip_flags)
+        # What was interpolated comes of a later bar: it was not known then, and is never traded.
+        self._skip = int(BarFlag.INTERPOLATED) | sum(int(BarFlag[flag.upper()]) for flag in config.skip_flags)
 
     @cached_property
     def summary(self) -> Summary:

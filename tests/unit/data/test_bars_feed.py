@@ -18,7 +18,7 @@ from bt_framework.data.source import FeedReport
 from bt_framework.data.store import EventStore, StoredFeed
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.records import EventFlag, EventKind
-from bt_plugins.data.bars import Bars, _closes, build
+from bt_plugins.data.bars import Bars, Prices, _closes, build
 from bt_plugins.data.bars._closes import Closes
 from bt_plugins.data.bars._source import BarsFeed, Quoter, fine_tick
 
@@ -118,13 +118,21 @@ def test_bars_without_a_close_and_filled_ones_make_no_event_and_are_counted(tmp_
     assert sorted({at for at, *_ in words(rows)}) == [-1, 0, 2, 3, 4, 5]
 
 
+def test_bars_interpolated_from_later_ones_are_never_traded(tmp_path: Path) -> None:
+    flags = [0, int(BarFlag.FILLED | BarFlag.INTERPOLATED), 0]
+    store_bars(tmp_path, {"AAA": [100.0, 101.0, 102.0]}, outlier_flag=flags)
+    rows, report = events_of(tmp_path, skip_flags=[])
+    assert sorted({at for at, *_ in words(rows)}) == [-1, 0, 2, 3]
+    assert report.dropped == {"flagged bars": 1}
+
+
 def test_prices_and_volumes_are_adjusted_as_asked_for(tmp_path: Path) -> None:
     # Four new shares for an old one open the third bar.
     columns = {"volume": [10, 10, 40], "adj_factor": [0.25, 0.25, 1.0]}
     store_bars(tmp_path, {"AAA": [400.0, 440.0, 110.0]}, **columns)
 
     def prints(adjust: str, **config: Any) -> list[tuple[float, float]]:
-        rows, _ = events_of(tmp_path, adjust=_closes.Prices[adjust], slippage_bps=0.0, **config)
+        rows, _ = events_of(tmp_path, adjust=Prices[adjust], slippage_bps=0.0, **config)
         return [(px, qty) for _, what, px, qty in words(rows) if what.startswith("print")]
 
     assert prints("none") == [(400.0, 10.0), (440.0, 10.0), (110.0, 40.0)]
@@ -134,12 +142,18 @@ def test_prices_and_volumes_are_adjusted_as_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_later_action_changes_no_price_that_was_known_before(tmp_path: Path) -> None:
-    closes, factors = [400.0, 440.0, 110.0, 111.0], [0.25, 0.25, 1.0, 1.0]
-    store_bars(tmp_path / "before", {"AAA": closes[:3]}, adj_factor=factors[:3])
-    store_bars(tmp_path / "after", {"AAA": [*closes[:3], 55.0]}, adj_factor=[0.125, 0.125, 0.5, 1.0])
-    before, _ = events_of(tmp_path / "before")
-    after, _ = events_of(tmp_path / "after")
+    rng = np.random.default_rng(4)
+    closes = np.round(100 * np.exp(np.cumsum(rng.normal(0, 0.02, 60))), 2)
+    steps = np.where(rng.random(60) < 0.2, 1 - 0.01 * rng.random(60), 1.0)
+    for last in (40, 60):
+        factor = np.cumprod(np.append(1.0, steps[:last][:0:-1]))[::-1]
+        store_bars(tmp_path / str(last), {"AAA": closes[:last]}, adj_factor=factor, volume=np.full(last, 1e6))
+    before, _ = events_of(tmp_path / "40", tick_size={"AAA": 1e-6})
+    after, _ = events_of(tmp_path / "60", tick_size={"AAA": 1e-6})
     assert before[:-1].tobytes() == after[: len(before) - 1].tobytes()
+    assert not np.array_equal(
+        *(events_of(tmp_path / last, adjust=Prices.backward)[0]["px"][:9] for last in ("40", "60"))
+    )
 
 
 def test_start_and_end_choose_bars_by_their_opening(tmp_path: Path) -> None:
@@ -184,7 +198,7 @@ def test_equal_bars_have_one_identity_whatever_files_they_are_in(tmp_path: Path)
         {"depth_qty": 5.0},
         {"prints": False},
         {"delay_ns": 1},
-        {"adjust": _closes.Prices.none},
+        {"adjust": Prices.none},
     ],
     ids=lambda option: next(iter(option)),
 )
