@@ -47,7 +47,7 @@ class _WithDefault(click.Group):
 
 @click.group(cls=_WithDefault)
 def runs() -> None:
-    """List runs, show one, its trades, orders and PnL, or rebuild their index.
+    """List runs, show one, its trades, orders, PnL and factors, or rebuild their index.
 
     OVERRIDES choose which runs are meant, as for a run: runs_dir=FOLDER, store=NAME, store.path=FILE.
     """
@@ -151,6 +151,51 @@ def pnl(run_id: str, overrides: Sequence[str], by: str, method: str, as_json: bo
     folder = _folder(run_id, overrides)
     table = forensics.attribution(folder, forensics.By(by), CostMethod(method))
     show([table], PNL, 0, as_json=as_json)
+
+
+@runs.command()
+@click.argument("run_id")
+@click.argument("overrides", nargs=-1)
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    required=True,
+    metavar="SOURCE:SYMBOL",
+    help="Stored bars; repeat.",
+)
+@click.option(
+    "--max-beta",
+    "largest_beta",
+    type=float,
+    default=0.1,
+    show_default=True,
+    help="Up to which a beta counts as none.",
+)
+@click.option("--lags", type=click.IntRange(min=0), help="Of the HAC errors.  [default: 4 (n / 100)^(2/9)]")
+@click.option("--window", type=int, help="Returns of the rolling betas.  [default: a quarter, at least 20]")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def factors(
+    run_id: str,
+    overrides: Sequence[str],
+    benchmarks: Sequence[str],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Say how much of the run RUN_ID its benchmarks explain: alpha, betas and whether it is market neutral."""
+    from bt_framework.bars.store import BarStore
+    from bt_framework.cli._factor_tables import as_dict, print_factors
+    from bt_framework.research.attribution import AttributionOptions, attribute
+    from bt_framework.results.folder import RunFolder
+
+    store, composition = _open_store(overrides)
+    folder = RunFolder(store.get(run_id).run_dir)
+    bars = BarStore(Path(composition.settings.store_dir) / "bars")
+    found = attribute(folder, bars, benchmarks, AttributionOptions(**options))
+    if as_json:
+        click.echo(_json(as_dict(found)))
+    else:
+        print_factors(found)
 
 
 @runs.command()
