@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bt_framework.stats._optional import stats_module
+
 # Rows: the cases in the order of JohansenCase. Columns for the trace: n^2, n, 1, 1{n = 1}, 1{n = 2}, sqrt(n).
 _TRACE_MEAN = np.array(
     [
@@ -87,14 +89,12 @@ def _max_law(trends: np.ndarray | int, case: int) -> tuple[np.ndarray, np.ndarra
 
 def _gamma_p(statistic: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Upper tail of the gamma law of `mean` and `variance`."""
-    from scipy.special import gammaincc
-
-    return np.asarray(gammaincc(mean**2 / variance, np.maximum(statistic, 0.0) * mean / variance))
+    special = stats_module("scipy.special")
+    return np.asarray(special.gammaincc(mean**2 / variance, np.maximum(statistic, 0.0) * mean / variance))
 
 
 def _gamma_quantiles(levels: np.ndarray, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Quantiles of the gamma laws of `mean` and `variance`, one row each."""
-    from scipy.special import gammaincinv
-
+    special = stats_module("scipy.special")
     shape = (mean**2 / variance)[:, None]
-    return np.asarray(gammaincinv(shape, np.asarray(levels)[None, :]) * (variance / mean)[:, None])
+    return np.asarray(special.gammaincinv(shape, np.asarray(levels)[None, :]) * (variance / mean)[:, None])

@@ -9,7 +9,7 @@ from bt_framework.errors import ConfigError
 
 
 def stats_module(name: str) -> ModuleType:
-    """Import `name` of statsmodels or arch.
+    """Import `name` of statsmodels, arch or scipy.
 
     Raises
     ------

@@ -216,6 +216,8 @@ def johansen(
     ------
     ValueError
         If the values are too few, not finite, constant, or linear combinations of each other.
+    ConfigError
+        If scipy, whose gamma law p-values need, is not installed.
 
     Notes
     -----

@@ -223,6 +223,8 @@ def pair_statistics(prices: ArrayLike, pairs: ArrayLike, options: PairOptions | 
     ------
     ValueError
         If a shape or a column's number is wrong.
+    ConfigError
+        If scipy, whose gamma law Johansen's p-values need, is not installed.
     """
     chosen = options or PairOptions()
     table = np.asarray(prices, np.float64)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
 from scipy.linalg import eigh
 from statsmodels.tsa.vector_ar.vecm import coint_johansen
 
+from bt_framework.errors import ConfigError
 from bt_framework.stats.johansen import Johansen, JohansenCase, johansen, mhm_critical_values
 from bt_framework.stats.pair_statistics import PairOptions, pair_statistics
 
@@ -226,3 +228,9 @@ def test_tables_that_there_are_not_are_said():
         mhm_critical_values(13, JohansenCase.NONE)
     with pytest.raises(ValueError, match="level must be between 0 and 1"):
         johansen(system(100, seed=1)).rank(5)
+
+
+def test_without_scipy_the_message_has_the_line_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    with pytest.raises(ConfigError, match=r"needs scipy, .*pip install 'bt-framework\[stats\]'"):
+        johansen(system(100, seed=1))

@@ -18,7 +18,7 @@ from bt_framework.stats._engle_granger import (
     mackinnon_p_pair,
     mean_of,
 )
-from bt_framework.stats._johansen_pair import johansen_columns, johansen_pair_row
+from bt_framework.stats._johansen_pair import _solve, johansen_columns, johansen_pair_row
 from bt_framework.stats.cointegration import engle_granger_many
 from bt_framework.stats.johansen import JohansenCase, johansen
 from bt_framework.stats.pair_statistics import (
@@ -132,6 +132,21 @@ def test_johansen_of_columns_that_depend_on_each_other_is_degenerate(form):
     out = record(PAIR_STATISTICS, johansen_lags=1, johansen_case=2, trace_0=math.nan)
     assert form(out, a, 2.0 * a, 40, np.empty((m, 40)), np.empty((m, m))) == PairStatus.DEGENERATE
     assert math.isnan(out.trace_0)
+
+
+@pytest.mark.parametrize("form", both_forms(_solve))
+def test_the_changes_follow_the_second_level_only_by_hand(form):
+    # Levels orthonormal but for a share 4 of the first in the second; changes follow the second orthogonal direction
+    # by 1/2 and are else noise: eigenvalues 1/4 / (1 + 1/4) = 1/5 and 0. beta = (-4, 1): first = second / 4.
+    r = np.zeros((4, 4))
+    r[:2, :2] = [[1.0, 4.0], [0.0, 1.0]]
+    r[1, 3] = 0.5
+    r[2, 2] = r[3, 3] = 1.0
+    out = record(PAIR_STATISTICS)
+    assert form(out, r, 0, 4, 10) == PairStatus.OK
+    assert (out.eigenvalue_0, out.eigenvalue_1) == pytest.approx((0.2, 0.0))
+    assert out.johansen_hedge_ratio == pytest.approx(0.25)
+    assert (out.trace_0, out.trace_1) == pytest.approx((-10.0 * math.log(0.8), 0.0))
 
 
 def test_half_life_and_hurst_of_spreads_are_those_worked_by_hand():
