@@ -16,6 +16,7 @@ _STEP_US = 900_000_000
 _EPOCH = datetime(1970, 1, 1)
 _UNITS_US = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
 _DIGITS = {8: "yyyymmdd", 10: "s", 13: "ms", 16: "us", 19: "ns"}
+_MISSING = "the time is missing"
 _HAS_OFFSET = r"\d[T ].*(Z|[+-]\d{2}(:?\d{2})?)$"
 
 
@@ -47,7 +48,7 @@ def times_us(values: pa.ChunkedArray, form: str, zone: str) -> np.ndarray[Any, A
     """
     values = pa.chunked_array(values) if isinstance(values, pa.Array) else values
     if values.null_count:
-        raise BadTime(pc.index(pc.is_null(values), True).as_py(), "the time is missing")
+        raise BadTime(pc.index(pc.is_null(values), True).as_py(), _MISSING)
     if not len(values):
         return np.empty(0, np.int64)
     kind = values.type
@@ -118,18 +119,24 @@ def _of_pattern(values: pa.ChunkedArray, pattern: str, zone: str) -> np.ndarray[
 
 
 def _cast(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """`values` as `kind`; a value that cannot be is looked for only then."""
-    try:
+    """`values` as `kind`; the first that cannot be is found by bisection."""
+    if _can_be(values, kind):
         return values.cast(kind)
+    good, bad = 0, len(values)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if _can_be(values.slice(0, middle), kind) else (good, middle)
+    time = values[good].as_py()
+    problem = _MISSING if time == "" else f"the time {time!r} is not understood; set bars.time_format"
+    raise BadTime(good, problem)
+
+
+def _can_be(values: pa.ChunkedArray, kind: pa.DataType) -> bool:
+    try:
+        values.cast(kind)
     except pa.ArrowInvalid:
-        for row, value in enumerate(values):
-            try:
-                value.cast(kind)
-            except pa.ArrowInvalid:
-                raise BadTime(
-                    row, f"the time {value.as_py()!r} is not understood; set bars.time_format"
-                ) from None
-        raise
+        return False
+    return True
 
 
 def _int64(values: pa.ChunkedArray) -> np.ndarray[Any, Any]:

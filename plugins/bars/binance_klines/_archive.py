@@ -41,6 +41,8 @@ INTERVALS_NS = {name: seconds * NS_PER_S for name, seconds in _SECONDS.items()} 
 _NAME = re.compile(r"(.+)-(\d+[a-z]+)-(\d{4}-\d{2}(?:-\d{2})?)\.(?:zip|csv)")
 _FIRST_IN_US = 10**14
 """Times from here on are microseconds: as milliseconds they would be after the year 5100, as us they are in 1973."""
+_FIRST_IN_MS, _END_IN_US = 10**11, 10**16
+"""Seconds would be less, nanoseconds more."""
 _BLOCK_BYTES = 1 << 22
 _BROKEN = (
     zipfile.BadZipFile,
@@ -98,7 +100,7 @@ class Archive:
                     yield self._times(block, line), block
                     line += block.num_rows
         except _BROKEN as error:
-            raise DataError(self._in_our_words(str(error), list(types))) from error
+            raise DataError(self._in_our_words(str(error))) from error
 
     def check_sum(self) -> None:
         """Compare the file with the CHECKSUM file beside it, if there is one.
@@ -122,7 +124,7 @@ class Archive:
 
     def _times(self, block: pa.Table, line: int) -> np.ndarray[Any, Any]:
         times: np.ndarray[Any, Any] = block["open_time"].to_numpy()
-        wrong = np.flatnonzero((times <= 0) | (times >= _FIRST_IN_US * 100))
+        wrong = np.flatnonzero((times < _FIRST_IN_MS) | (times >= _END_IN_US))
         if len(wrong):
             raise DataError(
                 f"{self.path}, line {line + wrong[0]}: open_time must be ms or us since 1970, was {times[wrong[0]]}."
@@ -147,11 +149,11 @@ class Archive:
             with container.open(names[0]) as content:
                 yield content, first.isalpha()
 
-    def _in_our_words(self, text: str, columns: list[str]) -> str:
+    def _in_our_words(self, text: str) -> str:
         value = re.search(r"column #(\d+): Row #(\d+): .* invalid value '(.*)'", text)
         if value:
             return (
-                f"{self.path}, line {value[2]}: {columns[int(value[1])]} must be a number, was {value[3]!r}."
+                f"{self.path}, line {value[2]}: {COLUMNS[int(value[1])]} must be a number, was {value[3]!r}."
             )
         fields = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", text)
         if fields:

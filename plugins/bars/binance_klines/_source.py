@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from bt_framework.bars.building import VALUES, raw_bars, slices
 from bt_framework.bars.files import bar_files
-from bt_framework.bars.rows import time_text
 from bt_framework.bars.source import BarSource, Progress
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.units import NS_PER_US
@@ -70,7 +69,7 @@ class KlineBars(BarSource):
                 gaps = _gaps(archive, joined, step_us)
                 if len(gaps):
                     missing += int(np.sum((joined[gaps + 1] - joined[gaps]) // step_us - 1))
-                    first_gap = first_gap or f"after {time_text(joined[gaps[0]])} ({archive.path})"
+                    first_gap = first_gap or f"after {_time_text(joined[gaps[0]])} ({archive.path})"
                 last, rows = int(times[-1]), rows + len(times)
             if not rows:
                 raise DataError(f"{archive.path} holds no bar. Fetch it again.")
@@ -91,9 +90,13 @@ def _gaps(archive: Archive, times: np.ndarray[Any, Any], step_us: int) -> np.nda
     wrong = np.flatnonzero((steps <= 0) | (steps % step_us != 0))
     if len(wrong):
         before, now = int(times[wrong[0]]), int(times[wrong[0] + 1])
-        what = "has two bars at" if before == now else f"has, after {time_text(before)}, the bar of"
+        what = "has two bars at" if before == now else f"has, after {_time_text(before)}, the bar of"
         raise DataError(
-            f"{archive.path}: {archive.symbol} {what} {time_text(now)}. Bars must come once, {archive.interval} apart:"
+            f"{archive.path}: {archive.symbol} {what} {_time_text(now)}. Bars must come once, {archive.interval} apart:"
             " give each month or day once."
         )
     return np.flatnonzero(steps > step_us)
+
+
+def _time_text(us: int) -> str:
+    return str(np.datetime64(int(us), "us")).replace("T", " ").removesuffix(".000000")

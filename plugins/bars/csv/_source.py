@@ -61,19 +61,19 @@ class CsvBars(RowSource):
                     ),
                 )
         except (pa.ArrowInvalid, pa.ArrowKeyError, OSError, UnicodeDecodeError) as error:
-            raise DataError(_in_our_words(path, str(error), list(types))) from error
+            raise DataError(self._in_our_words(path, str(error))) from error
 
-
-def _in_our_words(path: Path, text: str, columns: Sequence[str]) -> str:
-    """Say what is wrong with a file, from the parser's message."""
-    value = re.search(
-        r"column #(\d+): Row #(\d+): CSV conversion error to double: invalid value '(.*)'", text
-    )
-    if value:
-        return f"{path}, line {value[2]}: {columns[int(value[1])]} must be a number, was {value[3]!r}."
-    fields = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", text)
-    if fields:
-        return f"{path}, line {fields[1]} must have {fields[2]} fields, has {fields[3]}."
-    if "Empty CSV file" in text:
-        return f"{path} is empty. Fetch it again, or leave it out of bars.files."
-    return f"{path} cannot be read as CSV: {text.rstrip('.')}."
+    def _in_our_words(self, path: Path, text: str) -> str:
+        """Say what is wrong with a file, from the parser's message."""
+        value = re.search(
+            r"column #(\d+): Row #(\d+): CSV conversion error to double: invalid value '(.*)'", text
+        )
+        if value:
+            name = self.names(path)[int(value[1])]
+            return f"{path}, line {value[2]}: {name} must be a number, was {value[3]!r}."
+        fields = re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", text)
+        if fields:
+            return f"{path}, line {fields[1]} must have {fields[2]} fields, has {fields[3]}."
+        if "Empty CSV file" in text:
+            return f"{path} is empty. Fetch it again, or leave it out of bars.files."
+        return f"{path} cannot be read as CSV: {text.rstrip('.')}."

@@ -35,7 +35,11 @@ class WebsocketBars(BarSource):
         self.config: Websocket = config
 
     def tables(self, progress: Progress) -> Iterator[pa.Table]:
-        """Yield tables of one symbol each; what has come is handed on before an error is raised."""
+        """Yield tables of one symbol each.
+
+        If the stream fails for good after bars have come, they are handed on and the reason is among the findings: they
+        will not come again.
+        """
         config, secret = self.config, secret_of(self.config)
         collected = Collected(config, self.findings)
         with asyncio.Runner() as runner:
@@ -47,9 +51,11 @@ class WebsocketBars(BarSource):
                 while not done:
                     try:
                         done = runner.run(stream.collect())
-                    except BtError:
-                        yield from collected.take()
-                        raise
+                    except BtError as error:
+                        if not collected.total:
+                            raise
+                        self.findings[f"early end of the stream: {error}"] += 1
+                        done = True
                     progress(collected.total, config.bars)
                     yield from collected.take()
             finally:
