@@ -85,7 +85,7 @@ class JohansenResult:
         v' S11 v = 1 with S11 = R1'R1 / n, its first non-zero entry positive.
     deterministic : float64 array of shape (k,)
         Entry of the restricted constant or trend in each vector; zeros in the other cases. The relation is
-        x[t]' v + entry, or x[t]' v + entry t with t = 0 at the first observation.
+        x[t]' v + entry, or x[t]' v + entry t up to a constant.
     trace, max_eigenvalue : float64 array of shape (k,)
         -n sum over i >= r of ln(1 - eigenvalue[i]), and -n ln(1 - eigenvalue[r]).
     trace_p, max_p : float64 array of shape (k,)
@@ -289,7 +289,7 @@ def _sides(
     if case is JohansenCase.RESTRICTED_CONSTANT:
         levels.append(one)
     elif case is JohansenCase.RESTRICTED_TREND:
-        levels.append(time - 1.0)  # the level is that of the observation before
+        levels.append(time)
     if case >= JohansenCase.UNRESTRICTED_CONSTANT:
         others.append(one)
     if case is JohansenCase.UNRESTRICTED_TREND:
