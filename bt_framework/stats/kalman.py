@@ -294,7 +294,10 @@ class _RandomWalkFilter:
             raise ValueError(f"x and y must have one shape (n_steps,), were {x.shape} and {y.shape}.")
         steps = np.zeros(len(x), self._STEP).view(np.recarray)
         if self._compiled:
-            self._run(x, y, steps)
+            with np.errstate(
+                over="ignore", invalid="ignore"
+            ):  # plain Python warns where compiled code does not
+                self._run(x, y, steps)
             return steps
         from bt_framework.stats._kalman_reference import run
 

@@ -414,7 +414,8 @@ def bertram(
     maximise : str
         "return", the expected return per time, or "sharpe", its ratio to the return's standard deviation.
     rate : float
-        For "sharpe": what a trade must earn, units of the spread per trade.
+        For "sharpe": what a trade must earn before it counts, units of the spread per trade, > 0. (Without it the
+        ratio is sqrt(E[T] / V[T]) whatever a trade earns, and largest for one that earns nothing.)
 
     Returns
     -------
@@ -424,7 +425,7 @@ def bertram(
     Raises
     ------
     ValueError
-        If `maximise` is neither.
+        If `maximise` is neither, or a Sharpe ratio is asked for with a rate that is not a positive number.
 
     Notes
     -----
@@ -444,6 +445,8 @@ def bertram(
     """
     if maximise not in ("return", "sharpe"):
         raise ValueError(f"maximise must be return or sharpe, was {maximise!r}.")
+    if maximise == "sharpe" and not 0.0 < rate < math.inf:
+        raise ValueError(f"rate must be finite and > 0 for a Sharpe ratio, was {rate!r}.")
     out = record(THRESHOLDS)
     if not math.isfinite(mu):
         _set_thresholds(out, math.nan, math.nan, _BAD_LEVELS)
