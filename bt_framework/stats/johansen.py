@@ -329,7 +329,6 @@ def _orthogonal(left: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.nd
         base, triangle = np.linalg.qr(others)
         _check_rank(triangle, others)
         rest = left - base @ (base.T @ left)
-        rest -= base @ (base.T @ rest)
     q, r = np.linalg.qr(rest)
     _check_rank(r, left)
     return q, r
