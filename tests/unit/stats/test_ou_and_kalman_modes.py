@@ -35,7 +35,7 @@ def test_statistics_hold_under(switch, tmp_path):
         "no:cacheprovider",
         "-k",
         f"not ({SLOW})",
-        *modules,
+        *tests,
     ]
     done = subprocess.run(
         command, env=environment, cwd=HERE.parents[2], capture_output=True, text=True, check=False
