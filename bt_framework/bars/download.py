@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -88,14 +91,17 @@ def filled(template: str, **places: object) -> str:
     return template
 
 
+async def pause(seconds: float) -> None:
+    """Wait."""
+    await asyncio.sleep(seconds)
+
+
 class RateLimit:
     """At most so many calls a second, evenly spaced."""
 
-    def __init__(
-        self, per_s: float, clock: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
-    ) -> None:
+    def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval_s = 1.0 / per_s
-        self._clock, self._sleep = clock, sleep
+        self._clock = clock
         self._next = clock()
 
     async def __call__(self) -> None:
@@ -103,7 +109,7 @@ class RateLimit:
         wait_s = self._next - self._clock()
         self._next = max(self._next, self._clock()) + self._interval_s
         if wait_s > 0:
-            await self._sleep(wait_s)
+            await pause(wait_s)
 
 
 async def retried(
@@ -129,10 +135,9 @@ async def retried(
     DataError
         If it fails too often, or the server asks for a longer wait than is allowed.
     """
-    from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+    from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
     backoff_s, max_wait_s = int(config.backoff_ns) / NS_PER_S, int(config.max_wait_ns) / NS_PER_S
-    grow = wait_random_exponential(multiplier=backoff_s, max=max_wait_s)
 
     def count(state: RetryCallState) -> int:
         return failures() if failures else state.attempt_number
@@ -141,25 +146,28 @@ async def retried(
         error = state.outcome.exception() if state.outcome else None
         asked_s = error.wait_s if isinstance(error, Passing) else None
         if asked_s is None:
-            return grow(state)
+            return random.uniform(0.0, min(max_wait_s, backoff_s * 2.0 ** (count(state) - 1)))
         if asked_s > max_wait_s:
             raise DataError(
                 f"{shown}: {error}, and the server asks to wait {asked_s:,.0f} s. Try later, or raise bars.max_wait_ns."
             )
         return asked_s
 
+    async def once() -> T:
+        return await attempt()
+
     retrying = AsyncRetrying(
         stop=lambda state: count(state) > config.retries,
         wait=wait,
         retry=retry_if_exception_type(Passing),
+        sleep=pause,
         reraise=True,
     )
     try:
-        return await retrying(attempt)
+        return await retrying(once)
     except Passing as error:
-        raise DataError(
-            f"{shown}: {error}, in {config.retries + 1} attempts. Try later: what was finished is kept."
-        ) from None
+        kept = "" if failures else "; finished pages are kept"
+        raise DataError(f"{shown}: {error}, in {config.retries + 1} attempts. Try later{kept}.") from None
 
 
 @asynccontextmanager

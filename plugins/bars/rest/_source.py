@@ -57,7 +57,7 @@ class RestBars(BarSource):
             opened = client_session(config, secret)
             session = runner.run(opened.__aenter__())
             try:
-                limit = RateLimit(config.requests_per_s, time.monotonic, asyncio.sleep)
+                limit = RateLimit(config.requests_per_s)
                 client = JsonClient(session, config, secret, limit, config.max_answer_bytes)
                 for place, symbol in enumerate(config.symbols):
                     for cursor, table in self._pages(runner, client, symbol):
