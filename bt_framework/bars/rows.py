@@ -12,6 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bt_framework.bars._manifest import time_text
+from bt_framework.bars._tables import by_symbol, in_order
+from bt_framework.bars._tables import times_us as table_times_us
 from bt_framework.bars.building import VALUES, raw_bars, slices
 from bt_framework.bars.columns import found_columns, need
 from bt_framework.bars.config import BarRowsConfig, Layout
@@ -61,7 +64,9 @@ class _Content:
     def add(self, table: pa.Table) -> None:
         """Add the bars of one table."""
         self.rows += table.num_rows
-        for symbol, times in by_symbol(table):
+        all_times = table_times_us(table)
+        for symbol, places in by_symbol(table):
+            times = all_times[places]
             first, last = self.spans.get(symbol, (int(times[0]), np.iinfo(np.int64).min))
             self.in_order &= bool(times[0] > last and np.all(times[1:] > times[:-1]))
             self.spans[symbol] = (min(first, int(times.min())), max(last, int(times.max())))
@@ -201,13 +206,14 @@ class RowSource(BarSource):
 
     def _sorted(self, file: _File) -> Iterator[pa.Table]:
         """Tables of a file whose bars are in another order: newest first, or by chance."""
-        table = pa.concat_tables(self._bars(file)).combine_chunks()
-        table = table.sort_by([("symbol", "ascending"), ("datetime", "ascending")])
-        for symbol, times in by_symbol(table):
+        table = in_order(pa.concat_tables(self._bars(file)).combine_chunks())
+        all_times = table_times_us(table)
+        for symbol, places in by_symbol(table):
+            times = all_times[places]
             twice = np.flatnonzero(times[1:] == times[:-1])
             if len(twice):
                 raise DataError(
-                    f"{file.path}: {symbol} has two bars at {time_text(times[twice[0]])}. Remove one of them."
+                    f"{file.path}: {symbol} has two bars at {time_text(int(times[twice[0]]))}. Remove one of them."
                 )
         yield from slices(table)
 
@@ -255,20 +261,6 @@ class RowSource(BarSource):
 
     def _place(self, file: _File, row: int) -> str:
         return f"{file.path}, {self.row_word} {row}"
-
-
-def by_symbol(table: pa.Table) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
-    """Each symbol of a table of bars, and the times of its bars in their order, us: int64 array of shape (n_bars,)."""
-    encoded = table["symbol"].combine_chunks().dictionary_encode()
-    codes = encoded.indices.to_numpy()
-    times = table["datetime"].cast(pa.int64()).to_numpy()
-    for code, symbol in enumerate(encoded.dictionary.to_pylist()):
-        yield symbol, times if len(encoded.dictionary) == 1 else times[codes == code]
-
-
-def time_text(us: int) -> str:
-    """A time in us UTC for people."""
-    return f"{np.datetime64(int(us), 'us')}Z".replace("T00:00:00.000000Z", "").replace(".000000Z", "Z")
 
 
 def _with_close(table: pa.Table) -> pa.Table:
