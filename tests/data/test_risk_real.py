@@ -129,6 +129,8 @@ SIZINGS: dict[str, tuple[list[str], float]] = {
     "percent_of_equity": (["equity_frac=0.2"], 0.0),
     "volatility_target": (["target_frac=1e-3", "period_ns=1h", "warmup_samples=20"], 20.0),
     "atr": (["risk_frac=1e-5", "bar_ns=5s", "bars=5"], 20.0),
+    "risk_parity": (["gross_frac=0.5", "half_life_ns=1min", "warmup_samples=20"], 20.0),
+    "kelly": (["sample_ns=1s", "half_life_ns=1min", "warmup_samples=20", "min_frac=0.02"], 0.0),
 }
 
 
