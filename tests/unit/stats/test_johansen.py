@@ -231,6 +231,12 @@ def test_tables_that_there_are_not_are_said():
         johansen(system(100, seed=1)).rank(5)
 
 
+def test_series_that_follow_each_other_without_error_are_refused():
+    turn = 0.3 * np.arange(60.0)
+    with pytest.raises(ValueError, match="must not follow each other without error, did: an eigenvalue is 1"):
+        johansen(np.column_stack([np.cos(turn), np.sin(turn)]), JohansenCase.NONE, 0)
+
+
 def test_without_scipy_the_message_has_the_line_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.special", None)
     with pytest.raises(ConfigError, match=r"needs scipy, .*pip install 'bt-framework\[stats\]'"):
