@@ -102,6 +102,23 @@ def _engle_granger(found: dict[str, Any]) -> list[Row]:
     ]
 
 
+def _kalman(found: dict[str, Any]) -> list[Row]:
+    times = f"{found['step_ns']:.0f} ns against {found['cpp_step_ns']:.0f} ns"
+    return [
+        _ratio(
+            f"step of the Kalman regression, of the same in C++ -O3 ({times})",
+            found["over_cpp"],
+            found["cpp_goal"],
+        ),
+        _ratio(
+            "the same, times as fast as plain Python",
+            found["python_over_compiled"],
+            found["python_goal"],
+            at_least=True,
+        ),
+    ]
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "loop": _loop,
     "process": _process,
@@ -110,6 +127,7 @@ BENCHMARKS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "synthetic": _synthetic,
     "readers": _readers,
     "engle_granger": _engle_granger,
+    "kalman": _kalman,
 }
 
 
