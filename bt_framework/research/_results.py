@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,12 @@ from bt_framework.research.decisions import Decisions
 from bt_framework.research.settings import Method
 from bt_framework.research.universe import Universe, instant
 from bt_framework.research.windows import Window
-from bt_framework.stats.pair_statistics import PairStatus
+from bt_framework.stats.johansen import JohansenCase
+from bt_framework.stats.pair_statistics import PAIR_STATISTICS, PairOptions, PairStatus, pair_statistics
 from bt_framework.stores.research import pair_of
+
+ROW = np.dtype([*PAIR_STATISTICS.descr, ("trend_trace_0", "f8"), ("trend_trace_p_0", "f8")])
+"""`PAIR_STATISTICS` with an unrestricted constant in Johansen's test, and its trace test with a restricted trend."""
 
 _ENGLE_GRANGER = {
     "t": "t",
@@ -26,6 +31,8 @@ COLUMNS = {
     **{f"ab_{column}": f"{field}_first" for column, field in _ENGLE_GRANGER.items()},
     **{f"ba_{column}": f"{field}_second" for column, field in _ENGLE_GRANGER.items()},
     "johansen_hedge_ratio": "johansen_hedge_ratio",
+    "trend_trace_0": "trend_trace_0",
+    "trend_trace_p_0": "trend_trace_p_0",
     **{
         f"{name}_{r}": f"{name}_{r}"
         for name in ("eigenvalue", "trace", "trace_p", "max", "max_p")
@@ -34,7 +41,40 @@ COLUMNS = {
 }
 """Column of the store: field of the kernel's record, in which the first is symbol_a."""
 
-_P_VALUES = {Method.engle_granger: ("p_first", "p_second"), Method.johansen: ("trace_p_0",)}
+_P_VALUES = {Method.engle_granger: ("p_first", "p_second"), Method.johansen: ("trend_trace_p_0",)}
+
+
+def tested(prices: np.ndarray, pairs: np.ndarray, *, lags: int, min_observations: int) -> np.ndarray:
+    """Test `pairs` of columns of `prices`.
+
+    The p-value of Johansen's test with an unrestricted constant holds for series that drift; those that do not are
+    found cointegrated more than twice as often as they should be. With a restricted trend it holds for both, so that
+    is the one that decides.
+
+    Parameters
+    ----------
+    prices : float64 array of shape (n, k)
+        NaN where a symbol has none.
+    pairs : int64 array of shape (m, 2)
+        Columns.
+
+    Returns
+    -------
+    array of shape (m,)
+        Of `ROW`.
+    """
+    options = PairOptions(lags=lags, johansen_lags=lags, min_observations=min_observations)
+    found = pair_statistics(prices, pairs, options)
+    trend = pair_statistics(prices, pairs, replace(options, johansen_case=JohansenCase.RESTRICTED_TREND))
+    rows = np.empty(len(pairs), ROW)
+    for name in found.dtype.names or ():
+        rows[name] = found[name]
+    rows["status"] = np.where(found["status"] == PairStatus.OK, trend["status"], found["status"])
+    rows["trend_trace_0"], rows["trend_trace_p_0"] = trend["trace_0"], trend["trace_p_0"]
+    refused = rows["status"] != PairStatus.OK
+    for name in COLUMNS.values():
+        rows[name][refused] = np.nan
+    return rows
 
 
 def deciding_p(rows: np.ndarray, methods: list[Method]) -> np.ndarray:

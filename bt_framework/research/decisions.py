@@ -18,6 +18,10 @@ from bt_framework.stats.multiple_testing import benjamini_hochberg, storey
 _LARGEST_P = 0.99
 """Of a p-value in a combination: one test that is sure of the null must not outvote all others."""
 
+_TUNING = 0.5
+"""Storey's. Pairs share symbols, so their p-values lump together: a tuning that is chosen by the data finds too few
+true nulls (a fifth of the discoveries were false at a rate of 0.05, in universes of 66 pairs), this one hardly does."""
+
 
 def combined_p(p_values: np.ndarray) -> np.ndarray:
     """Combine the p-values of several tests of one hypothesis, whatever their dependence.
@@ -42,12 +46,13 @@ def combined_p(p_values: np.ndarray) -> np.ndarray:
     Examples
     --------
     >>> combined_p(np.array([[0.02, 0.02], [0.01, 0.5]])).round(6).tolist()
-    [0.02, 0.019994]
+    [0.02, 0.01998]
     """
     if p_values.shape[1] == 1:
         return p_values[:, 0].copy()
-    total = np.tan((0.5 - np.minimum(p_values, _LARGEST_P)) * math.pi).mean(axis=1)
-    # arctan2 keeps the digits of a small p, which 1/2 - arctan(T) / pi would lose.
+    # 1/tan and arctan2 keep the digits of a small p, which differences from 1/2 would lose.
+    with np.errstate(divide="ignore", over="ignore"):
+        total = (1.0 / np.tan(np.minimum(p_values, _LARGEST_P) * math.pi)).mean(axis=1)
     return np.asarray(np.arctan2(1.0, total) / math.pi)
 
 
@@ -87,6 +92,6 @@ def decide(p_values: np.ndarray, family: np.ndarray) -> Decisions:
         members = np.flatnonzero((family == number) & ~np.isnan(p_values))
         if len(members):
             p_bh[members] = benjamini_hochberg(p_values[members])
-            q[members], share = storey(p_values[members])
+            q[members], share = storey(p_values[members], _TUNING)
             pi0.append(share)
     return Decisions(p_bh, q, np.array(pi0))

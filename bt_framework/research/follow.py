@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,15 +35,19 @@ class Followed:
         Sets of parameters kept; each pair and test date gives up to two, one per side that is explained.
     spreads : int
         Series kept.
-    refused : Counter of str
-        What could not be estimated, by reason.
+    refused : dict of str to int
+        How many could not be estimated, by reason.
     """
 
     pairs: list[str] = field(default_factory=list)
     ou: int = 0
     kalman: int = 0
     spreads: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
+    refused: dict[str, int] = field(default_factory=dict)
+
+    def refuse(self, why: str) -> None:
+        """Count what could not be estimated."""
+        self.refused[why] = self.refused.get(why, 0) + 1
 
 
 def follow(screening: Screening, progress: Progress) -> Followed:
@@ -103,7 +106,7 @@ def _ou(
     """Yield the process of `spread` if it reverts."""
     fit = fit_ou(spread, shared["dt_s"])
     if fit.status is not OuStatus.OK:
-        kept.refused[f"Ornstein-Uhlenbeck: {fit.status.name.lower().replace('_', ' ')}"] += 1
+        kept.refuse(f"Ornstein-Uhlenbeck: {fit.status.name.lower().replace('_', ' ')}")
         return
     names = ("theta", "mu", "sigma", "stationary_sd", "half_life_s")
     yield OuParams(
@@ -116,7 +119,7 @@ def _kalman(x: np.ndarray, y: np.ndarray, shared: dict[str, Any], kept: Followed
     try:
         fit = fit_kalman(x, y)
     except ValueError as error:
-        kept.refused[f"Kalman: {error}"] += 1
+        kept.refuse(f"Kalman: {error}")
         return
     state = fit.filter.get_state()
     names = ("intercept", "hedge_ratio", "p00", "p01", "p11", "log_likelihood")
@@ -132,7 +135,7 @@ def _keep_spread(screening: Screening, pair_id: str, kept: Followed) -> None:
     try:
         values = spread_values(y, x, config.spreads, config.hedge_window)
     except ValueError as error:
-        kept.refused[f"spread: {error}"] += 1
+        kept.refuse(f"spread: {error}")
         return
     how = {
         "source": universe.source,

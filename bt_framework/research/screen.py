@@ -32,8 +32,6 @@ from bt_framework.research.decisions import Decisions, combined_p, decide
 from bt_framework.research.settings import Family, Follow, ScreenConfig
 from bt_framework.research.universe import Universe, instant
 from bt_framework.research.windows import Window, windows_of
-from bt_framework.stats import pair_statistics as kernels
-from bt_framework.stats.pair_statistics import PAIR_STATISTICS, PairOptions, pair_statistics
 from bt_framework.stores.research import ResearchStore, Screen, pair_of
 
 Progress = Callable[[int, int], None]
@@ -156,13 +154,15 @@ class Screening:
 
     def _rows(self, chunk: _Chunk) -> np.ndarray:
         """Return the statistics of `chunk`, computed unless they are kept; and keep them."""
-        kept = self._chunks.get(chunk.number, chunk.last - chunk.first, PAIR_STATISTICS)
+        kept = self._chunks.get(chunk.number, chunk.last - chunk.first, _results.ROW)
         if kept is not None:
             return kept
-        lags, least = self.config.lags, self.config.min_observations
-        options = PairOptions(lags=lags, johansen_lags=lags, min_observations=least)
-        prices = self.universe.prices[self.windows[chunk.window].rows]
-        rows = pair_statistics(prices, self.pairs[chunk.first : chunk.last], options)
+        rows = _results.tested(
+            self.universe.prices[self.windows[chunk.window].rows],
+            self.pairs[chunk.first : chunk.last],
+            lags=self.config.lags,
+            min_observations=self.config.min_observations,
+        )
         self._chunks.put(chunk.number, rows)
         return rows
 
@@ -219,7 +219,7 @@ class Screening:
 
     def _identity(self, keys: tuple[str, ...], *content: str) -> str:
         settings = settings_of(self.config)
-        code = kernel_key([Path(kernels.__file__), Path(_results.__file__)])
+        code = kernel_key([Path(_results.__file__)])
         text = json.dumps([[settings[key] for key in keys], content, code])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -143,11 +143,16 @@ RESULT_NUMBERS = (
     *(f"ba_{name}" for name in _ENGLE_GRANGER),
     "johansen_hedge_ratio",
     *(f"{name}_{rank}" for name in _JOHANSEN for rank in (0, 1)),
+    "trend_trace_0",
+    "trend_trace_p_0",
     "p_value",
     "p_bh",
     "q_storey",
 )
-"""Of a test: ``ab_`` is symbol_a explained by symbol_b, ``ba_`` the other way around; the number is Johansen's null."""
+"""Of a test: ``ab_`` is symbol_a explained by symbol_b, ``ba_`` the other way around; the number is Johansen's null.
+
+Johansen's tests have an unrestricted constant, ``trend_trace_0`` is that with a restricted trend.
+"""
 
 COINTEGRATION_RESULTS = Table(
     "cointegration_results",

@@ -293,7 +293,7 @@ class ResearchStore:
             query = query.where(table.c.source == source)
         if screen_id is not None:
             query = query.where(table.c.screen_id == screen_id)
-        rows = [dict(row._mapping) for row in self._read(query)]
+        rows = [_plain(row) for row in self._read(query)]
         return [
             Screen(**row | {"settings": json.loads(row["settings"]), "summary": json.loads(row["summary"])})
             for row in rows
@@ -332,7 +332,7 @@ class ResearchStore:
         if found_only:
             query = query.where(table.c.found_bh | table.c.found_storey)
         order = (table.c.p_value.is_(None), table.c.p_value, table.c.pair_id, table.c.window_end)
-        return [dict(row._mapping) for row in self._read(query.order_by(*order).limit(limit))]
+        return [_plain(row) for row in self._read(query.order_by(*order).limit(limit))]
 
     def _put_params(self, table: Table, params: Iterable[Parameters]) -> None:
         with self._writing() as connection:
@@ -347,7 +347,7 @@ class ResearchStore:
         # Of several with one time, the choice does not depend on the order of writing.
         order = [table.c.as_of.desc(), *(c for c in table.primary_key.columns if c.name != "as_of")]
         rows = self._read(query.order_by(*order).limit(1))
-        return kind(**rows[0]._mapping) if rows else None
+        return kind(**_plain(rows[0])) if rows else None
 
     def _read(self, query: Executable) -> Sequence[Any]:
         """Rows of `query`; none where there is no database yet."""
@@ -365,6 +365,11 @@ def _tables() -> Any:
     from bt_framework.stores import _research_tables
 
     return _research_tables
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    """Return a row as a dict with plain names; SQLAlchemy's are a kind of str that not everything takes."""
+    return {str(name): value for name, value in row._mapping.items()}
 
 
 def _json(value: Any) -> str:
