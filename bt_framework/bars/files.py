@@ -39,6 +39,8 @@ def bar_files(names: Sequence[str], endings: Sequence[str]) -> list[Path]:
         files = _matching(path) if _MAGIC & set(path.name) else [path]
         if path.is_dir():
             files = _below(path, endings)
+        if path.is_dir() and not files:
+            raise DataError(f"the folder {name} holds no file that ends in {' or '.join(endings)}.")
         if not files or not all(file.is_file() for file in files):
             raise DataError(
                 f"no such file: {name}. Give files, folders, or patterns such as bars/*{endings[0]}."

@@ -249,6 +249,10 @@ def test_files_that_are_not_there_or_twice_are_refused(write, tmp_path):
     path = write(FULL)
     assert refused(str(tmp_path / "none.csv")).startswith(f"no such file: {tmp_path / 'none.csv'}.")
     assert refused(str(tmp_path / "*.tsv")).startswith(f"no such file: {tmp_path / '*.tsv'}.")
+    (tmp_path / "empty").mkdir()
+    assert refused(str(tmp_path / "empty")) == (
+        f"the folder {tmp_path / 'empty'} holds no file that ends in .csv or .txt or .tsv."
+    )
     assert refused(path, str(tmp_path)) == f"the file {path} is given twice. Name it once in bars.files."
 
 
