@@ -132,12 +132,14 @@ def test_johansen_of_columns_that_depend_on_each_other_is_degenerate(form):
     out = record(PAIR_STATISTICS, johansen_lags=1, johansen_case=2, trace_0=math.nan)
     assert form(out, a, 2.0 * a, 40, np.empty((m, 40)), np.empty((m, m))) == PairStatus.DEGENERATE
     assert math.isnan(out.trace_0)
-    turn = 0.3 * np.arange(40.0)  # each change follows from the levels without error
-    m = johansen_columns(0, 0)
-    out = record(PAIR_STATISTICS, johansen_lags=0, johansen_case=0, trace_0=math.nan)
-    scratch = np.empty((m, 40)), np.empty((m, m))
-    assert form(out, np.cos(turn), np.sin(turn), 40, *scratch) == PairStatus.DEGENERATE
-    assert math.isnan(out.trace_0)
+    turn, m = 0.3 * np.arange(40.0), johansen_columns(0, 0)
+    noise = np.random.default_rng(3).normal(size=40)
+    for size in (0.0, 1e-9):  # each change follows from the levels without error, or with next to none
+        out = record(PAIR_STATISTICS, johansen_lags=0, johansen_case=0, trace_0=math.nan)
+        z, r = np.empty((m, 40)), np.empty((m, m))
+        moved = np.cos(turn) + size * noise
+        assert form(out, moved, np.sin(turn), 40, z, r) == PairStatus.DEGENERATE
+        assert math.isnan(out.trace_0)
 
 
 @pytest.mark.parametrize("form", both_forms(_solve))
