@@ -53,7 +53,14 @@ from bt_plugins.sizing import (
 )
 from bt_plugins.slippage import fixed_bps, none, sqrt_impact
 from bt_plugins.stores import sqlite
-from bt_plugins.strategies import bollinger_pairs, imbalance, market_maker, ou_pairs
+from bt_plugins.strategies import (
+    basis,
+    bollinger_pairs,
+    imbalance,
+    johansen_basket,
+    market_maker,
+    ou_pairs,
+)
 from bt_plugins.writers import parquet
 
 
@@ -86,8 +93,10 @@ def register_bar_sources(register: Register) -> None:
 @hookimpl
 def register_strategies(register: Register) -> None:
     """Register strategies."""
+    register(basis.Basis, basis.build)
     register(bollinger_pairs.BollingerPairs, bollinger_pairs.build)
     register(imbalance.Imbalance, imbalance.build)
+    register(johansen_basket.JohansenBasket, johansen_basket.build)
     register(market_maker.MarketMaker, market_maker.build)
     register(ou_pairs.OuPairs, ou_pairs.build)
 

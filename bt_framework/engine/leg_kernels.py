@@ -11,7 +11,7 @@ from bt_framework.jit import kernel
 from bt_framework.records import Side, SignalKind, Tag
 
 _BUY, _SELL = int(Side.BUY), int(Side.SELL)
-_EXIT, _STOP = int(SignalKind.EXIT), int(SignalKind.STOP)
+_ENTER, _EXIT, _STOP = int(SignalKind.ENTER), int(SignalKind.EXIT), int(SignalKind.STOP)
 _FLATTEN, _REFUSED = int(SignalKind.FLATTEN), int(SignalKind.REFUSED)
 _CHASE = int(Tag.CHASE)
 _MICRO, _TAKER = 1, 1  # ordinal places in PriceKind and Execution
@@ -39,15 +39,19 @@ def all_updated(market, s):
 
 
 @kernel
-def is_closing(market, s, p):
-    """Whether the end is so near that all legs are to be closed: no other sample is to be expected before it."""
-    return p.flat_at_end and market.now_ts() >= market.end_ts() - max(p.flatten_before_ns, s.gap_ns)
-
-
-@kernel
 def leg_done(market, account, s, asset):
     """Whether a leg is at its target."""
     return abs(s.target_qty[asset] - account.position_qty(asset)) < 0.5 * market.lot_size(asset)
+
+
+@kernel
+def legs_done(market, account, s):
+    """How many legs are at their targets."""
+    done = 0
+    for asset in range(market.count()):
+        if leg_done(market, account, s, asset):
+            done += 1
+    return done
 
 
 @kernel
@@ -55,10 +59,47 @@ def close_legs(market, out, s, kind, z, spread):
     """Log a decision to be out, a `SignalKind`, and target nothing; a stop disarms."""
     for asset in range(market.count()):
         s.target_qty[asset] = 0.0
-    s.direction, s.kind, s.decided_ts = 0, kind, market.now_ts()
     if kind == _STOP:
-        s.armed = 0
+        s.armed, s.stopped = 0, s.direction
+    s.direction, s.kind, s.decided_ts = 0, kind, market.now_ts()
     out.signal(kind, 0, z, spread, s.hedge_ratio, s.half_life_s)
+
+
+@kernel
+def band_direction(direction, z, may_enter, levels):
+    """What to do at a distance from where a spread should be.
+
+    Parameters
+    ----------
+    direction : int
+        Position in the spread: 1 long, -1 short, 0 none.
+    z : float
+        Distance in any unit; NaN changes nothing.
+    may_enter : bool
+        Whether entries are allowed.
+    levels : (float, float, float)
+        Enter beyond the first, on the other side of zero than the position; leave within the second, which may be as
+        large as the first; give up beyond the third, of which 0 is none.
+
+    Returns
+    -------
+    (int, int)
+        New direction, and the signal kind, 0 for no change; a reversal is an entry.
+    """
+    entry, leave, stop = levels
+    if math.isnan(z):
+        return direction, 0
+    distance = -direction * z
+    if direction != 0 and 0 < stop <= distance:
+        return 0, _STOP
+    wanted = 0
+    if may_enter and abs(z) > entry and (stop == 0 or abs(z) < stop):
+        wanted = -1 if z > 0 else 1
+    elif direction != 0 and distance > leave:
+        wanted = direction
+    if wanted == direction:
+        return direction, 0
+    return wanted, (_ENTER if wanted != 0 else _EXIT)
 
 
 @kernel
@@ -108,13 +149,10 @@ def commit_pair(views, s, decision, value_ratio):
 @kernel
 def record_refusal(market, account, out, s):
     """Log once, while flat, that there are no estimates to enter on; orders never carry the id of such a signal."""
-    if s.refused != 1 or s.direction != 0 or account.order_count() > 0:
-        return
-    for asset in range(market.count()):
-        if not leg_done(market, account, s, asset):
-            return
-    s.refused = 2
-    out.signal(_REFUSED, 0, math.nan, math.nan, s.hedge_ratio, math.nan)
+    if s.refused == 1 and s.direction == 0 and account.order_count() == 0:
+        if legs_done(market, account, s) == market.count():
+            s.refused = 2
+            out.signal(_REFUSED, 0, math.nan, math.nan, s.hedge_ratio, math.nan)
 
 
 @kernel
@@ -152,16 +190,6 @@ def is_late(waited_ns, direction, other_leg_done, p):
 
 
 @kernel
-def legs_done(market, account, s):
-    """How many legs are at their targets."""
-    done = 0
-    for asset in range(market.count()):
-        if leg_done(market, account, s, asset):
-            done += 1
-    return done
-
-
-@kernel
 def work_legs(market, account, out, s, p):
     """Work all legs; take with legs that lag, and give up a position of which a leg stays missing."""
     count = market.count()
@@ -170,7 +198,6 @@ def work_legs(market, account, out, s, p):
     if s.direction != 0 and 0 < done < count and waited_ns >= 3 * p.chase_after_ns + p.sample_ns:
         # Chasing did not help either (risk refuses it, say): a part of the legs is no position to keep.
         close_legs(market, out, s, _STOP, math.nan, math.nan)
-        done = legs_done(market, account, s)
     for asset in range(count):
         take = 0
         if s.kind == _STOP or s.kind == _FLATTEN or p.execution == _TAKER:

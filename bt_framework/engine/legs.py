@@ -32,7 +32,9 @@ class LegsConfig(ComponentConfig):
     """Base of the configuration of strategies of several legs: when prices are sampled, how legs are traded."""
 
     sample_ns: Duration = param(
-        "100ms", "time between samples of the prices; 0: whenever all have been updated, as bars are", unit="ns"
+        "100ms",
+        "time between samples of the prices; 0: whenever all have been updated, as bars are",
+        unit="ns",
     )
     price: PriceKind = param(PriceKind.mid, "price that is sampled: mid or micro")
     execution: Execution = param(Execution.maker, "maker (post-only at the touch, re-quoted) or taker")
@@ -52,9 +54,11 @@ def legs_fields(count: int) -> list[tuple[Any, ...]]:
     """Fields that the kernels of `bt_framework.engine.leg_kernels` need in the state of a strategy of `count` legs.
 
     ``direction`` is 1, -1 or 0, ``kind`` the last decision (a `SignalKind`), taken at ``decided_ts``; ``armed`` is 0
-    from a stop on until entries are allowed again; ``target_qty`` is what each leg is to hold. ``refused`` is 1 when
+    from a stop of the direction ``stopped`` on until entries are allowed again; ``target_qty`` is what each leg is to
+    hold. ``refused`` is 1 when
     an entry that the estimates do not allow is to be recorded, 2 when it has been. ``sampled_ts`` is when prices were
-    last sampled, ``gap_ns`` how long after the time before.
+    last sampled and ``gap_ns`` how long after the time before, where they are sampled at updates: the end is near when no
+    other sample is to be expected before it.
     """
     return [
         ("direction", "i8"),
@@ -63,6 +67,7 @@ def legs_fields(count: int) -> list[tuple[Any, ...]]:
         ("sampled_ts", "i8"),
         ("gap_ns", "i8"),
         ("armed", "i8"),
+        ("stopped", "i8"),
         ("refused", "i8"),
         ("hedge_ratio", "f8"),
         ("half_life_s", "f8"),

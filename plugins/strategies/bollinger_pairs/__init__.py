@@ -68,13 +68,17 @@ class BollingerPairs(LegsConfig):
         if not 0 < self.drift < 1:
             raise ConfigError(f"drift must be > 0 and < 1, was {self.drift}.")
         if not 0 < self.observation_variance < float("inf"):
-            raise ConfigError(f"observation_variance must be > 0 and finite, was {self.observation_variance}.")
+            raise ConfigError(
+                f"observation_variance must be > 0 and finite, was {self.observation_variance}."
+            )
         if not abs(self.hedge_ratio) < float("inf"):
             raise ConfigError(f"hedge_ratio must be finite, was {self.hedge_ratio}.")
         if self.hedge is Hedge.fixed and self.hedge_ratio == 0:
             raise ConfigError("hedge_ratio must not be 0 with hedge=fixed. Give the units of y per x.")
         if self.hedge_sample_ns and self.hedge is not Hedge.ols:
-            raise ConfigError(f"hedge_sample_ns must be 0 with hedge={self.hedge.name}: only ols samples apart.")
+            raise ConfigError(
+                f"hedge_sample_ns must be 0 with hedge={self.hedge.name}: only ols samples apart."
+            )
         if self.hedge_sample_ns and self.hedge_sample_ns < self.sample_ns:
             raise ConfigError(
                 f"hedge_sample_ns must be >= sample_ns ({self.sample_ns}), was {self.hedge_sample_ns}."

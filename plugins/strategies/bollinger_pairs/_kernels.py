@@ -8,10 +8,10 @@ import numpy as np
 
 from bt_framework.engine.leg_kernels import (
     all_updated,
+    band_direction,
     close_legs,
     commit_pair,
     hedge_qty,
-    is_closing,
     record_refusal,
     sample_px,
     work_legs,
@@ -29,50 +29,13 @@ STATE = np.dtype(
         ("regressed", "i8"),
         ("regressed_ts", "i8"),
         ("fitted", "i8"),
-        ("last_direction", "i8"),
         ("spread", "f8"),
     ]
 )
 
-_ENTER, _EXIT = int(SignalKind.ENTER), int(SignalKind.EXIT)
-_STOP, _FLATTEN = int(SignalKind.STOP), int(SignalKind.FLATTEN)
+_FLATTEN = int(SignalKind.FLATTEN)
 _OLS = 1  # ordinal place in Hedge
 _ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
-
-
-@kernel
-def decide(direction, z, may_enter, p):
-    """What to do at a z-score.
-
-    Parameters
-    ----------
-    direction : int
-        Position in the spread: 1 long (first leg bought), -1 short, 0 none.
-    z : float
-        Distance of the spread from where it should be, in deviations; NaN changes nothing.
-    may_enter : bool
-        Whether entries are allowed.
-    p : record
-        entry_z, exit_z, and stop_z, of which 0 is none.
-
-    Returns
-    -------
-    (int, int)
-        New direction, and the signal kind, 0 for no change; a reversal is an entry.
-    """
-    if math.isnan(z):
-        return direction, 0
-    distance = -direction * z
-    if direction != 0 and 0 < p.stop_z <= distance:
-        return 0, _STOP
-    wanted = 0
-    if may_enter and abs(z) > p.entry_z and (p.stop_z == 0 or abs(z) < p.stop_z):
-        wanted = -1 if z > 0 else 1
-    elif direction != 0 and distance > p.exit_z:
-        wanted = direction
-    if wanted == direction:
-        return direction, 0
-    return wanted, (_ENTER if wanted != 0 else _EXIT)
 
 
 @kernel
@@ -178,13 +141,12 @@ def value_ratio(market, s, p):
 def trade(views, s, p, z):
     """Decide at a z-score and commit to it; without a decision, let the second leg follow if that is wanted."""
     market = views[0]
-    if s.direction != 0:
-        s.last_direction = s.direction
-    if -s.last_direction * z <= p.exit_z:
+    if -s.stopped * z <= p.exit_z:
         s.armed = 1
     if abs(z) <= p.entry_z:
         s.refused = 0
-    direction, kind = decide(s.direction, z, s.armed != 0 and s.samples >= p.warmup, p)
+    may_enter = s.armed != 0 and s.samples >= p.warmup
+    direction, kind = band_direction(s.direction, z, may_enter, (p.entry_z, p.exit_z, p.stop_z))
     if kind != 0:
         commit_pair(views, s, (direction, kind, z, s.spread), value_ratio(market, s, p))
     elif p.rebalance and s.direction != 0:
@@ -205,7 +167,7 @@ def step(views, records, by_update, by_filter):
     sampled = y > 0 and x > 0
     if by_update is not None:
         sampled = sampled and all_updated(market, s)
-    closing = is_closing(market, s, p)
+    closing = p.flat_at_end and market.now_ts() >= market.end_ts() - max(p.flatten_before_ns, s.gap_ns)
     if sampled:
         if p.log_prices:
             y, x = math.log(y), math.log(x)

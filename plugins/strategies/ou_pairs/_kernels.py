@@ -10,7 +10,6 @@ from bt_framework.engine.leg_kernels import (
     all_updated,
     close_legs,
     commit_pair,
-    is_closing,
     record_refusal,
     sample_px,
     work_legs,
@@ -20,6 +19,8 @@ from bt_framework.jit import kernel
 from bt_framework.records import SignalKind
 from bt_framework.stats.kalman import KALMAN, kalman_reset, kalman_update
 from bt_framework.stats.ou import OU, ou_fit_spread
+from bt_framework.stats.ou_bias import ou_unbias
+from bt_plugins.strategies.ou_pairs._levels import LEVELS, set_levels
 
 STATE = np.dtype(
     [
@@ -31,17 +32,15 @@ STATE = np.dtype(
         ("ready", "i8"),
         ("mu", "f8"),
         ("stationary_sd", "f8"),
-        ("entry_z", "f8"),
-        ("exit_z", "f8"),
-        ("stop_z", "f8"),
+        *[(name, LEVELS[name]) for name in LEVELS.names or ()],
         ("first_ts", "i8"),
-        ("last_direction", "i8"),
         ("entry_half_life_s", "f8"),
     ]
 )
 
 _ENTER, _EXIT = int(SignalKind.ENTER), int(SignalKind.EXIT)
 _STOP, _FLATTEN = int(SignalKind.STOP), int(SignalKind.FLATTEN)
+_UNBIASED = 1  # ordinal place in Estimator
 _NS_PER_S = 1e9
 
 
@@ -78,28 +77,32 @@ def decide(direction, z, ready, armed, levels):
 
 
 @kernel
-def estimate(y, x, s, w, p, dt_s):
-    """Take in one sample of log prices; refresh hedge ratio and OU estimates when they are due.
+def estimate(prices, s, w, p, dt_s, optimal):
+    """Take in one sample of log prices (y, x); refresh hedge ratio, OU estimates and thresholds when they are due.
 
-    `dt_s` is the time between samples, seconds. Returns whether there are new estimates.
+    `dt_s` is the time between samples, seconds; `optimal` is 1 or None, which leaves out all but plain z-scores.
     """
+    y, x = prices
     capacity = w.shape[1]
     at = s.samples % capacity
     w[0, at], w[1, at] = x, y
     s.samples += 1
     kalman_update(s.kalman, x, y, p.intercept_drift_sd**2, p.hedge_ratio_drift_sd**2, p.observation_sd**2)
     if s.samples < capacity or s.samples % p.reestimate_every != 0:
-        return False
+        return
     oldest = s.samples % capacity
     status = ou_fit_spread(s.fit, w[0], w[1], oldest, capacity, s.kalman.hedge_ratio, dt_s)
+    if optimal is not None and p.estimator == _UNBIASED:
+        status = ou_unbias(s.fit, dt_s)
     usable = status == 0 and s.fit.theta > 0 and s.fit.stationary_sd > 0
-    s.ready = 1 if usable and s.samples >= p.warmup else 0
     if usable:
         s.hedge_ratio, s.mu, s.stationary_sd = s.kalman.hedge_ratio, s.fit.mu, s.fit.stationary_sd
         s.half_life_s = s.fit.half_life_s
-    elif s.samples >= p.warmup:
+        if optimal is not None:
+            usable = set_levels(s, p)
+    s.ready = 1 if usable and s.samples >= p.warmup else 0
+    if not usable and s.samples >= p.warmup:
         s.refused = max(s.refused, 1)
-    return usable
 
 
 @kernel
@@ -126,9 +129,7 @@ def begin(y, x, s, p):
 def trade(market, account, out, p, s, spread):
     """Decide at a spread, and commit to it."""
     z = (spread - s.mu) / s.stationary_sd
-    if s.direction != 0:
-        s.last_direction = s.direction
-    if abs(z) <= s.exit_z or (s.exit_z < 0 and s.last_direction * z >= 0):
+    if abs(z) <= s.exit_z or (s.exit_z < 0 and s.stopped * z >= 0):
         s.armed = 1
     if s.ready != 0 and abs(z) <= s.entry_z:
         s.refused = 0
@@ -143,15 +144,15 @@ def trade(market, account, out, p, s, spread):
 
 
 @kernel
-def step(views, records, by_update):
-    """Sample, estimate, decide, work the legs; `by_update` is 1, or None, which leaves its code out."""
+def step(views, records, by_update, optimal):
+    """Sample, estimate, decide, work the legs; what `by_update` and `optimal` are None for is not compiled."""
     market, account, out = views
     p, s, w = records
     px_0, px_1 = sample_px(market, 0, p), sample_px(market, 1, p)
     sampled = px_0 > 0 and px_1 > 0
     if by_update is not None:
         sampled = sampled and all_updated(market, s)
-    closing = is_closing(market, s, p)
+    closing = p.flat_at_end and market.now_ts() >= market.end_ts() - max(p.flatten_before_ns, s.gap_ns)
     if sampled:
         y, x = math.log(px_0), math.log(px_1)
         if s.samples == 0:
@@ -160,7 +161,7 @@ def step(views, records, by_update):
         dt_s = p.sample_ns / _NS_PER_S
         if by_update is not None:
             dt_s = mean_step_s(market.now_ts(), s, w)
-        estimate(y, x, s, w, p, dt_s)
+        estimate((y, x), s, w, p, dt_s, optimal)
         if s.stationary_sd > 0 and not closing:
             trade(market, account, out, p, s, y - s.hedge_ratio * x)
         record_refusal(market, account, out, s)
@@ -173,10 +174,22 @@ def step(views, records, by_update):
 @kernel
 def on_timer(market, account, out, p, s, w):
     """Sample in fixed steps; thresholds in z."""
-    step((market, account, out), (p, s, w), None)
+    step((market, account, out), (p, s, w), None, None)
 
 
 @kernel
 def on_book(market, account, out, p, s, w):
     """Sample when both instruments have been updated; thresholds in z."""
-    step((market, account, out), (p, s, w), 1)
+    step((market, account, out), (p, s, w), 1, None)
+
+
+@kernel
+def on_timer_optimal(market, account, out, p, s, w):
+    """Sample in fixed steps; thresholds follow the estimates."""
+    step((market, account, out), (p, s, w), None, 1)
+
+
+@kernel
+def on_book_optimal(market, account, out, p, s, w):
+    """Sample when both instruments have been updated; thresholds follow the estimates."""
+    step((market, account, out), (p, s, w), 1, 1)

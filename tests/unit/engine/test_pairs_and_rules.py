@@ -204,6 +204,6 @@ def test_a_spread_that_does_not_revert_allows_no_entries(growth: float, ready: i
     x = y = 0.0
     for step in range(150):
         x, y = x + noise[0, step], growth * y + noise[1, step]
-        ou.estimate(y, x, s, w, p, 0.1)
+        ou.estimate((y, x), s, w, p, 0.1, None)
     assert s.ready == ready
     assert (s.fit.status == 0) == bool(ready)
