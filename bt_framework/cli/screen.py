@@ -86,7 +86,9 @@ def summary_lines(done: Screen) -> list[str]:
     dates = s["first_test_date"][:10]
     if s["windows"] > 1:
         dates = f"{s['windows']:,} test dates from {dates} to {s['last_test_date'][:10]}"
-    lines = [f"{s['tested']:,} tests of {s['pairs']:,} pairs of {s['symbols']:,} symbols, {dates}"]
+    lines = [
+        f"{_count(s['tested'], 'test')} of {_count(s['pairs'], 'pair')} of {s['symbols']:,} symbols, {dates}"
+    ]
     if s["refused"]:
         reasons = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in s["refused"].items())
         lines.append(f"refused: {reasons}")
@@ -104,8 +106,8 @@ def kept_lines(kept: Followed) -> list[str]:
     if not kept.pairs:
         return []
     lines = [
-        f"kept of {len(kept.pairs):,} pairs: {kept.ou:,} Ornstein-Uhlenbeck and {kept.kalman:,} Kalman parameters, "
-        f"{kept.spreads:,} spreads"
+        f"kept of {_count(len(kept.pairs), 'pair')}: {kept.ou:,} Ornstein-Uhlenbeck and {kept.kalman:,} Kalman "
+        f"parameters, {_count(kept.spreads, 'spread')}"
     ]
     if kept.refused:
         lines.append(
@@ -130,6 +132,10 @@ def _shown(default: Any) -> str:
     if default is None or isinstance(default, bool):
         return {None: "null", True: "true", False: "false"}[default]
     return str(default)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def _number(value: float | None, digits: int) -> str:
