@@ -6,8 +6,8 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -120,15 +120,8 @@ async def retried(
 ) -> T:
     """Return what `attempt` returns, trying again after each `Passing`.
 
-    Parameters
-    ----------
-    config : BarServerConfig
-        How often, and how long to wait: a random time up to backoff x 2^n (full jitter), or what the server asks for.
-    shown : str
-        What is asked, for messages.
-    attempt : callable
-    failures : callable, optional
-        Failures in a row, where `attempt` does something useful before it fails; else the number of attempts.
+    `shown` is what is asked, for messages. `failures` says how many there were in a row, where an attempt does
+    something useful before it fails; else it is the number of attempts.
 
     Raises
     ------
@@ -137,28 +130,19 @@ async def retried(
     """
     from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-    backoff_s, max_wait_s = int(config.backoff_ns) / NS_PER_S, int(config.max_wait_ns) / NS_PER_S
-
     def count(state: RetryCallState) -> int:
         return failures() if failures else state.attempt_number
 
-    def wait(state: RetryCallState) -> float:
+    def wait_s(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked_s = error.wait_s if isinstance(error, Passing) else None
-        if asked_s is None:
-            return random.uniform(0.0, min(max_wait_s, backoff_s * 2.0 ** (count(state) - 1)))
-        if asked_s > max_wait_s:
-            raise DataError(
-                f"{shown}: {error}, and the server asks to wait {asked_s:,.0f} s. Try later, or raise bars.max_wait_ns."
-            )
-        return asked_s
+        return _wait_s(config, shown, error, count(state))
 
     async def once() -> T:
         return await attempt()
 
     retrying = AsyncRetrying(
         stop=lambda state: count(state) > config.retries,
-        wait=wait,
+        wait=wait_s,
         retry=retry_if_exception_type(Passing),
         sleep=pause,
         reraise=True,
@@ -168,6 +152,48 @@ async def retried(
     except Passing as error:
         kept = "" if failures else "; finished pages are kept"
         raise DataError(f"{shown}: {error}, in {config.retries + 1} attempts. Try later{kept}.") from None
+
+
+def _wait_s(config: BarServerConfig, shown: str, error: BaseException | None, failures: int) -> float:
+    """What the server asks for, else a random time up to backoff x 2^(failures - 1), which is full jitter."""
+    max_wait_s = int(config.max_wait_ns) / NS_PER_S
+    asked_s = error.wait_s if isinstance(error, Passing) else None
+    if asked_s is None:
+        return random.uniform(0.0, min(max_wait_s, int(config.backoff_ns) / NS_PER_S * 2.0 ** (failures - 1)))
+    if asked_s > max_wait_s:
+        raise DataError(
+            f"{shown}: {error}, and the server asks to wait {asked_s:,.0f} s. Try later, or raise bars.max_wait_ns."
+        )
+    return asked_s
+
+
+@contextmanager
+def running_session(
+    config: BarServerConfig, secret: Secret
+) -> Iterator[tuple[asyncio.Runner, aiohttp.ClientSession]]:
+    """An event loop, and a session in it that ends with it; see `client_session`.
+
+    Raises
+    ------
+    BtError
+        If an event loop is running in this thread.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise BtError(
+            f"bars={config.name} needs an event loop of its own, and one is running here, as in a notebook. Call it"
+            " in a thread: asyncio.to_thread."
+        )
+    with asyncio.Runner() as runner:
+        opened = client_session(config, secret)
+        session = runner.run(opened.__aenter__())
+        try:
+            yield runner, session
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
 
 
 @asynccontextmanager

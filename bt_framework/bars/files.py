@@ -12,15 +12,10 @@ _PACKED = (".gz", ".bz2", ".zst", ".lz4")
 
 
 def bar_files(names: Sequence[str], endings: Sequence[str]) -> list[Path]:
-    """The files that `names` are, or that lie in them if they are folders.
+    """The files that `names` are: files, folders, and patterns with ``*``, ``?`` or ``[...]``.
 
-    Parameters
-    ----------
-    names : sequence of str
-        Files, folders, and patterns with ``*``, ``?`` or ``[...]``. Of folders only files with one of `endings` count,
-        at any depth; links that lead out of a folder are left out.
-    endings : sequence of str
-        Such as ``.csv``; packed files of them count too.
+    Of folders, files with one of `endings` count, packed ones too, at any depth. Links that lead out of a folder are
+    left out.
 
     Raises
     ------

@@ -28,6 +28,7 @@ class BarServer:
         self.bars = bars
         self.next: list[Behaviour] = []
         self.requests: list[web.Request] = []
+        self.heard = threading.Semaphore(0)
         self.cap = 1_000
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -39,7 +40,7 @@ class BarServer:
 
     def stop(self) -> None:
         """Stop listening, and the thread."""
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -53,10 +54,20 @@ class BarServer:
         await site.start()
         self.port = self._runner.addresses[0][1]
 
+    async def _stop(self) -> None:
+        await self._runner.cleanup()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(request)
-        if self.next:
-            return await self.next.pop(0)(request)
+        self.heard.release()
+        return await (self.next.pop(0) if self.next else self.right)(request)
+
+    async def right(self, request: web.Request) -> web.StreamResponse:
+        """Answer as one should."""
         return web.json_response(self.page(request))
 
     def page(self, request: web.Request) -> list[list[Any]]:

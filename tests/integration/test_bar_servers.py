@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import signal
+import subprocess
+import sys
 import time
 from email.utils import formatdate
 from pathlib import Path
@@ -368,8 +372,6 @@ def test_a_key_that_is_not_there_is_named_by_its_variable(config, monkeypatch):
 
 
 def test_without_the_optional_packages_the_install_line_is_shown(config, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "tenacity", None)
     assert refused(config(), ConfigError) == (
         "bars=rest needs tenacity. Install it with: pip install 'bt-framework[bars]'"
@@ -438,8 +440,6 @@ def test_what_must_be_given_is_named(config, key):
 
 
 def test_calls_are_evenly_spaced(waits):
-    import asyncio
-
     now = 100.0
 
     async def calls() -> None:
@@ -461,3 +461,44 @@ def test_the_folder_of_pages_is_in_the_cache_of_the_user_by_default(config, monk
 
     monkeypatch.setenv("BT_CACHE_DIR", str(tmp_path / "own"))
     assert PageCache(config(cache_dir="")).folder == Path(tmp_path / "own" / "downloads")
+
+
+def test_a_download_that_is_interrupted_goes_on_where_it_was(server, tmp_path):
+    words = [
+        "bars=rest",
+        f"bars.url='http://127.0.0.1:{server.port}/bars?start={{start}}&limit={{limit}}'",
+        "bars.symbols=[A]",
+        "bars.interval_ns=1min",
+        "bars.start=2023-11-14T22:14:00",
+        "bars.end=2023-11-15",
+        "bars.limit=10",
+        "bars.columns={time: 0, close: 4}",
+        f"bars.cache_dir={tmp_path / 'pages'}",
+        f"store_dir={tmp_path / 'store'}",
+    ]
+    code = "import sys; from bt_framework.cli.main import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "validate", *words]
+    server.next = [server.right, silence]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert server.heard.acquire(timeout=60)
+        assert server.heard.acquire(timeout=60)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, b"Traceback" in errors) == (130, False), errors.decode()
+    assert len(server.requests) == 2
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "25 bars" in done.stdout
+    assert [int(r.query["start"]) for r in server.requests[2:4]] == [
+        START_MS + k * MINUTE_MS for k in (10, 20)
+    ]
+
+
+def test_inside_of_an_event_loop_it_says_what_to_do(config):
+    async def inside() -> str:
+        return refused(config(), BtError)
+
+    assert asyncio.run(inside()) == (
+        "bars=rest needs an event loop of its own, and one is running here, as in a notebook. Call it in a thread:"
+        " asyncio.to_thread."
+    )

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from bt_framework.bars.building import raw_bars, slices
-from bt_framework.bars.download import JsonClient, RateLimit, client_session, filled, secret_of
+from bt_framework.bars.download import JsonClient, RateLimit, filled, running_session, secret_of
 from bt_framework.bars.json_bars import BadBar, at_path, bar_times, bar_values
 from bt_framework.bars.source import BarSource, Progress
 from bt_framework.config.settings import parse_time_ns
@@ -53,18 +53,13 @@ class RestBars(BarSource):
         # Nothing is asked of the future.
         self._end_us = min(self._end_us, max(time.time_ns() // NS_PER_US, self._start_us + 1))
         total = self._end_us - self._start_us
-        with asyncio.Runner() as runner:
-            opened = client_session(config, secret)
-            session = runner.run(opened.__aenter__())
-            try:
-                limit = RateLimit(config.requests_per_s)
-                client = JsonClient(session, config, secret, limit, config.max_answer_bytes)
-                for place, symbol in enumerate(config.symbols):
-                    for cursor, table in self._pages(runner, client, symbol):
-                        progress(place * total + cursor - self._start_us, len(config.symbols) * total)
-                        yield from slices(table)
-            finally:
-                runner.run(opened.__aexit__(None, None, None))
+        with running_session(config, secret) as (runner, session):
+            limit = RateLimit(config.requests_per_s)
+            client = JsonClient(session, config, secret, limit, config.max_answer_bytes)
+            for place, symbol in enumerate(config.symbols):
+                for cursor, table in self._pages(runner, client, symbol):
+                    progress(place * total + cursor - self._start_us, len(config.symbols) * total)
+                    yield from slices(table)
 
     def _pages(
         self, runner: asyncio.Runner, client: JsonClient, symbol: str

@@ -11,9 +11,9 @@ import pyarrow as pa
 from bt_framework.bars.download import (
     Passing,
     Secret,
-    client_session,
     connection_problem,
     retried,
+    running_session,
     secret_of,
 )
 from bt_framework.bars.source import BarSource, Progress
@@ -42,9 +42,7 @@ class WebsocketBars(BarSource):
         """
         config, secret = self.config, secret_of(self.config)
         collected = Collected(config, self.findings)
-        with asyncio.Runner() as runner:
-            opened = client_session(config, secret)
-            session = runner.run(opened.__aenter__())
+        with running_session(config, secret) as (runner, session):
             stream = _Stream(session, config, secret, collected)
             try:
                 done = False
@@ -60,7 +58,6 @@ class WebsocketBars(BarSource):
                     yield from collected.take()
             finally:
                 runner.run(stream.close())
-                runner.run(opened.__aexit__(None, None, None))
         if not collected.total:
             raise DataError(
                 f"{config.url}: no closed bar came. Check bars.subscribe, bars.rows and bars.columns."
