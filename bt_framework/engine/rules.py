@@ -189,6 +189,12 @@ class Sizing(ABC):
         return numbers_record({})
 
 
+def variance_state(count: int) -> dict[str, np.ndarray]:
+    """Fields that a sizing's state must have for `bt_framework.engine.variance`, of shape (count,): no returns yet."""
+    names = ("last_px", "samples", "squares", "weight")
+    return {"last_ts": np.zeros(count, np.int64), **{name: np.zeros(count) for name in names}}
+
+
 class Slippage(ABC):
     """Base class of slippage models: what the ``slippage`` group builds.
 

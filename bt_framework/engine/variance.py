@@ -1,5 +1,6 @@
-"""The variance of each instrument's returns, for sizing rules: kernels, and the state that they write to.
+"""The variance of each instrument's returns, for sizing rules.
 
+The kernels work on a state with the fields of `bt_framework.engine.rules.variance_state`.
 Mids are sampled every ``p.sample_ns``. With the log-return r from one to the next and the time t between them, the
 variance is the weighted mean of r^2 / t, where a return's weight halves every ``p.half_life_ns``. Both are keys of the
 rule's configuration.
@@ -9,17 +10,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from bt_framework.jit import kernel
 
 _LN2 = math.log(2.0)
-
-
-def variance_state(count: int) -> dict[str, np.ndarray]:
-    """Fields that a rule's state must have for `sample_mid`, each of shape (count,): no returns yet."""
-    names = ("last_px", "samples", "squares", "weight")
-    return {"last_ts": np.zeros(count, np.int64), **{name: np.zeros(count) for name in names}}
 
 
 @kernel

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bt_framework.config.schema import ComponentConfig, Duration, param
-from bt_framework.engine.rules import Sizing
+from bt_framework.engine.rules import Sizing, variance_state
 from bt_framework.engine.strategy import numbers_record, params_record
-from bt_framework.engine.variance import variance_state
 from bt_framework.errors import ConfigError
 from bt_framework.results.run import Instrument
 
