@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from bt_framework.bars._tables import by_symbol, checked, times_us
 from bt_framework.bars.schema import BAR_SCHEMA
 
-HELD_ROWS = 4_000_000
+HELD_ROWS = 2_000_000
 """Bars in memory; each further such number makes a file."""
 _ROW_GROUP = 65_536
 

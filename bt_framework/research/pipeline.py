@@ -24,7 +24,7 @@ from bt_framework.research._spool import Spool
 from bt_framework.research._symbol_bars import Rules, SymbolReport, change, clean, digest
 from bt_framework.stores.research import ResearchStore
 
-_ROWS_AT_ONCE = 2_000_000
+_ROWS_AT_ONCE = 1_000_000
 """Bars that are cleaned, compared and read back together."""
 _SHOWN = 5
 

@@ -106,6 +106,8 @@ def test_an_action_is_unknown_before_its_ex_date():
 def test_an_ex_date_up_to_the_first_bar_changes_nothing():
     actions = table(action(0, "split", 2.0), action(-5, "split", 3.0))
     assert adjustment_factors(daily([10.0, 10.0]), actions).tolist() == [1.0, 1.0]
+    large = table(action(0, "dividend", 9.0))
+    assert adjustment_factors(daily([10.0, 1.0]), large, dividends=PREVIOUS).tolist() == [1.0, 1.0]
 
 
 MESSAGE = (
