@@ -29,8 +29,8 @@ class Atr(ComponentConfig):
         """Check ranges."""
         super().__post_init__()
         for key in ("risk_frac", "atr_multiple", "bar_ns", "bars", "max_equity_frac"):
-            if not getattr(self, key) > 0:
-                raise ConfigError(f"{key} must be > 0, was {getattr(self, key)}.")
+            if not 0 < getattr(self, key) < float("inf"):
+                raise ConfigError(f"{key} must be > 0 and finite, was {getattr(self, key)}.")
 
 
 class AtrSizing(Sizing):

@@ -24,8 +24,8 @@ class PercentOfEquity(ComponentConfig):
     def __post_init__(self) -> None:
         """Check ranges."""
         super().__post_init__()
-        if not self.equity_frac > 0:
-            raise ConfigError(f"equity_frac must be > 0, was {self.equity_frac}.")
+        if not 0 < self.equity_frac < float("inf"):
+            raise ConfigError(f"equity_frac must be > 0 and finite, was {self.equity_frac}.")
 
 
 class PercentOfEquitySizing(Sizing):

@@ -37,8 +37,8 @@ class VolatilityTarget(ComponentConfig):
             "warmup_samples",
             "max_equity_frac",
         ):
-            if not getattr(self, key) > 0:
-                raise ConfigError(f"{key} must be > 0, was {getattr(self, key)}.")
+            if not 0 < getattr(self, key) < float("inf"):
+                raise ConfigError(f"{key} must be > 0 and finite, was {getattr(self, key)}.")
 
 
 class VolatilityTargetSizing(Sizing):

@@ -114,11 +114,18 @@ def test_a_bar_without_a_mid_is_left_out() -> None:
     [
         ("fixed_qty", {"qty": 0.0}, "qty must be > 0 and finite, was 0.0."),
         ("fixed_notional", {"by_symbol": {"A": -1.0}}, "by_symbol.A must be > 0 and finite, was -1.0."),
-        ("percent_of_equity", {"equity_frac": 0.0}, "equity_frac must be > 0, was 0.0."),
-        ("volatility_target", {"half_life_ns": 0}, "half_life_ns must be > 0, was 0."),
-        ("volatility_target", {"warmup_samples": 0}, "warmup_samples must be > 0, was 0."),
-        ("atr", {"bars": 0}, "bars must be > 0, was 0."),
-        ("atr", {"bar_ns": -5}, "bar_ns must be > 0, was -5."),
+        ("percent_of_equity", {"equity_frac": 0.0}, "equity_frac must be > 0 and finite, was 0.0."),
+        ("volatility_target", {"half_life_ns": 0}, "half_life_ns must be > 0 and finite, was 0."),
+        ("volatility_target", {"warmup_samples": 0}, "warmup_samples must be > 0 and finite, was 0."),
+        ("percent_of_equity", {"equity_frac": math.inf}, "equity_frac must be > 0 and finite, was inf."),
+        (
+            "volatility_target",
+            {"max_equity_frac": math.inf},
+            "max_equity_frac must be > 0 and finite, was inf.",
+        ),
+        ("atr", {"max_equity_frac": math.inf}, "max_equity_frac must be > 0 and finite, was inf."),
+        ("atr", {"bars": 0}, "bars must be > 0 and finite, was 0."),
+        ("atr", {"bar_ns": -5}, "bar_ns must be > 0 and finite, was -5."),
     ],
 )
 def test_sizes_that_make_no_sense_are_refused(name: str, settings: dict[str, Any], text: str) -> None:
