@@ -272,7 +272,7 @@ class JsonClient:
             except BtError:
                 raise
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise Passing(self.in_words(error)) from None
+                raise Passing(connection_problem(error, self._config)) from None
             try:
                 return body, orjson.loads(body)
             except orjson.JSONDecodeError:
@@ -304,10 +304,6 @@ class JsonClient:
             text = self._secret.hide(body[: 4 * _SHOWN].decode(errors="replace"), self._config)[:_SHOWN]
             raise DataError(f"{shown}: {status}{': ' + text if text else ''}. Check bars.url and the key.")
 
-    def in_words(self, error: Exception) -> str:
-        """What went wrong with a connection; the libraries' own words may hold the address with its key."""
-        return connection_problem(error, self._config)
-
 
 def connection_problem(error: Exception, config: BarServerConfig) -> str:
     """What went wrong with a connection, without the libraries' own words, which may hold a key.
@@ -322,7 +318,7 @@ def connection_problem(error: Exception, config: BarServerConfig) -> str:
     host = urlsplit(config.url).netloc
     if isinstance(error, aiohttp.ClientSSLError):
         raise DataError(
-            f"the server {host} cannot prove who it is: its certificate is not trusted."
+            f"the server {host} cannot be trusted: its certificate is not known, or it speaks no TLS."
         ) from None
     if isinstance(error, TimeoutError):
         return f"the server is silent for {int(config.timeout_ns) / NS_PER_S:g} s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -22,10 +23,21 @@ def bar(place: int, **changed: Any) -> list[Any]:
 
 
 class BarServer:
-    """Answers ``/bars`` from `bars` bars; the next answers are those of `next`, if there are any."""
+    """Answers ``/bars`` with bars; the next answers are those of `next`, if there are any.
+
+    Attributes
+    ----------
+    places : list of int
+        Which bars there are, in minutes from the first.
+    cap : int
+        Most bars of a page, whatever is asked for.
+    disorder : Random or None
+        Shuffles a page, and sends some bars twice.
+    """
 
     def __init__(self, bars: int = 25) -> None:
-        self.bars = bars
+        self.places = list(range(bars))
+        self.disorder: random.Random | None = None
         self.next: list[Behaviour] = []
         self.requests: list[web.Request] = []
         self.heard = threading.Semaphore(0)
@@ -75,8 +87,11 @@ class BarServer:
         first = int(request.query["start"])
         last = int(request.query.get("end", "9" * 15))
         limit = min(self.cap, int(request.query.get("limit", "1000")))
-        found = [row for row in map(bar, range(self.bars)) if first <= row[0] <= last]
-        return found[:limit]
+        found = [row for row in map(bar, self.places) if first <= row[0] <= last][:limit]
+        if self.disorder is not None and found:
+            found += self.disorder.choices(found, k=self.disorder.randrange(3))
+            self.disorder.shuffle(found)
+        return found
 
 
 def status(code: int, text: str = "", **headers: str) -> Behaviour:

@@ -10,11 +10,15 @@ import sys
 import time
 from email.utils import formatdate
 from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pytest
 from bar_server import MINUTE_MS, START_MS, BarServer, bar, body, broken_off, json, silence, status
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bt_framework.bars import download
 from bt_framework.errors import BtError, ConfigError, DataError, StorageError
@@ -104,6 +108,26 @@ def test_a_window_without_bars_is_passed_over(server, config):
     path = "bars?start={start}&end={end}"
     asked = config(path, start="2023-11-14T21:00:00", end="2023-11-14T22:39:00")
     assert bars(asked) == ALL
+
+
+@pytest.mark.parametrize(
+    "path", ["bars?start={start}&limit={limit}", "bars?start={start}&end={end}&limit={limit}"]
+)
+def test_whatever_is_missing_shuffled_and_repeated_every_bar_comes_once(server, config, tmp_path, path):
+    @given(
+        places=st.sets(st.integers(0, 60), min_size=1),
+        cap=st.integers(1, 12),
+        limit=st.integers(1, 12),
+        seed=st.integers(),
+    )
+    @settings(max_examples=30)
+    def check(places: set[int], cap: int, limit: int, seed: int) -> None:
+        server.places, server.cap, server.disorder = sorted(places), cap, Random(seed)
+        with TemporaryDirectory(dir=tmp_path) as pages:
+            asked = config(path, limit=limit, end="2023-11-14T23:20:00", cache_dir=pages)
+            assert bars(asked) == [place + 1.5 for place in sorted(places)]
+
+    check()
 
 
 def test_objects_are_read_by_their_keys_and_times_written_as_iso(server, config):
@@ -283,7 +307,7 @@ def test_a_refusal_is_an_error_at_once_with_what_the_server_says(server, config)
 
 
 def test_a_page_without_any_bar_is_an_error(server, config):
-    server.bars = 0
+    server.places = []
     assert ": no bar of A between 2023-11-14T22:14:00 and 2023-11-15. Check bars.symbols, " in refused(
         config()
     )
@@ -325,6 +349,13 @@ def test_a_server_may_send_us_on_within_itself_but_not_to_others(server, config)
 def test_a_server_that_is_not_there_is_an_error(server, config):
     asked = config(retries=1, url="http://127.0.0.1:9/bars?start={start}")
     assert "the server 127.0.0.1:9 cannot be reached, in 2 attempts." in refused(asked)
+
+
+def test_a_server_that_speaks_no_tls_is_an_error_at_once(server, config):
+    asked = config(url=f"https://127.0.0.1:{server.port}/bars?start={{start}}")
+    assert refused(asked) == (
+        f"the server 127.0.0.1:{server.port} cannot be trusted: its certificate is not known, or it speaks no TLS."
+    )
 
 
 def test_bars_that_have_not_closed_are_left_out_and_not_kept(server, config, tmp_path):

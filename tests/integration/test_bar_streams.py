@@ -177,22 +177,27 @@ def test_a_stream_that_breaks_is_joined_again_and_bars_come_once(server, config,
     assert 0 <= waits[0] <= 0.5
 
 
-def test_a_stream_that_is_silent_is_joined_again(server, config):
-    talk = Talk([message(0)], [message(1), message(2)])
+@pytest.mark.parametrize(
+    "keys", [{"timeout_ns": "200ms", "heartbeat_ns": 0}, {"heartbeat_ns": "100ms"}], ids=["silent", "no pong"]
+)
+def test_a_stream_that_is_dead_is_joined_again(server, config, keys):
+    talk = Talk([message(1), message(2)])
+    connections = []
 
-    async def silent_first(request: web.Request) -> web.StreamResponse:
-        return await (silent if not talk.heard else talk)(request)
-
-    async def silent(request: web.Request) -> web.StreamResponse:
-        socket = web.WebSocketResponse()
+    async def dead_first(request: web.Request) -> web.StreamResponse:
+        connections.append(request)
+        if len(connections) > 1:
+            return await talk(request)
+        socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
-        talk.heard.append([])
         await socket.send_str(message(0))
-        await socket.receive()
+        while not socket.closed:
+            await socket.receive()
         return socket
 
-    closes, _ = collect(server, config(timeout_ns="200ms"), silent_first)
+    closes, _ = collect(server, config(**keys), dead_first)
     assert closes == {"A": [0.5, 1.5, 2.5]}
+    assert len(connections) == 2
 
 
 def test_bars_that_are_late_or_come_again_with_other_values_are_counted_and_left_out(server, config):
