@@ -227,13 +227,13 @@ def test_bytes_that_are_no_text_are_an_error_that_names_the_file(write):
 
 def test_a_line_that_is_wrong_far_into_a_file_is_named(write):
     lines = [f"{second},1.5" for second in range(400_000)]
-    lines[300_000] = "300000,1,5"
+    lines[399_500] = "399500,1,5"
     path = write("time,close\n" + "\n".join(lines))
-    assert refused(path, time_format="s") == f"{path}, line 300002 must have 2 fields, has 3."
-    lines[300_000] = "300000x,1.5"
+    assert refused(path, time_format="s") == f"{path}, line 399502 must have 2 fields, has 3."
+    lines[399_500] = "399500x,1.5"
     write("time,close\n" + "\n".join(lines))
     assert refused(path, time_format="s").startswith(
-        f"{path}, line 300002: the time '300000x' is not understood"
+        f"{path}, line 399502: the time '399500x' is not understood"
     )
 
 
