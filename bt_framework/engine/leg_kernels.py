@@ -149,10 +149,11 @@ def commit_pair(views, s, decision, value_ratio):
 @kernel
 def record_refusal(market, account, out, s):
     """Log once, while flat, that there are no estimates to enter on; orders never carry the id of such a signal."""
-    if s.refused == 1 and s.direction == 0 and account.order_count() == 0:
-        if legs_done(market, account, s) == market.count():
-            s.refused = 2
-            out.signal(_REFUSED, 0, math.nan, math.nan, s.hedge_ratio, math.nan)
+    if s.refused != 1 or s.direction != 0 or account.order_count() > 0:
+        return
+    if legs_done(market, account, s) == market.count():
+        s.refused = 2
+        out.signal(_REFUSED, 0, math.nan, math.nan, s.hedge_ratio, math.nan)
 
 
 @kernel

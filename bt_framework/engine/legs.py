@@ -55,10 +55,9 @@ def legs_fields(count: int) -> list[tuple[Any, ...]]:
 
     ``direction`` is 1, -1 or 0, ``kind`` the last decision (a `SignalKind`), taken at ``decided_ts``; ``armed`` is 0
     from a stop of the direction ``stopped`` on until entries are allowed again; ``target_qty`` is what each leg is to
-    hold. ``refused`` is 1 when
-    an entry that the estimates do not allow is to be recorded, 2 when it has been. ``sampled_ts`` is when prices were
-    last sampled and ``gap_ns`` how long after the time before, where they are sampled at updates: the end is near when no
-    other sample is to be expected before it.
+    hold. ``refused`` is 1 when an entry that the estimates do not allow is to be recorded, 2 when it has been. Where
+    prices are sampled at updates, ``sampled_ts`` is when they last were and ``gap_ns`` how long after the time before:
+    the end is near when no other sample is to be expected before it.
     """
     return [
         ("direction", "i8"),

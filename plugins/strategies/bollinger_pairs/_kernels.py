@@ -101,7 +101,10 @@ def refresh_ratio(y, x, s, w, p):
 
 @kernel
 def rolling_z(market, prices, s, w, p, by_update):
-    """Take in one sample of (y, x), refresh the hedge ratio if it is due; the z-score, NaN if there is none."""
+    """Take in one sample of (y, x), refresh the hedge ratio if it is due; the z-score, NaN if there is none.
+
+    ``refused`` becomes 1, once, if there is none although the windows are full: prices or spread do not vary.
+    """
     y, x = prices
     at = s.samples % p.window
     w[0, at], w[1, at] = y, x
@@ -110,9 +113,12 @@ def rolling_z(market, prices, s, w, p, by_update):
         refresh_ratio(y, x, s, w, p)
         s.regressed_ts = market.now_ts()
     s.spread = y - s.hedge_ratio * x
-    if s.samples < p.window or s.fitted == 0:
+    if s.samples < p.window or (p.hedge == _OLS and s.regressed < p.hedge_window):
         return math.nan
-    return spread_z(w[0], w[1], p.window, s.hedge_ratio, s.spread)
+    z = spread_z(w[0], w[1], p.window, s.hedge_ratio, s.spread) if s.fitted == 1 else math.nan
+    if math.isnan(z) and s.samples >= p.warmup:
+        s.refused = max(s.refused, 1)
+    return z
 
 
 @kernel
@@ -175,10 +181,7 @@ def step(views, records, by_update, by_filter):
             z = innovation_z(y, x, s, p)
         else:
             z = rolling_z(market, (y, x), s, w, p, by_update)
-        if math.isnan(z):
-            if s.samples >= p.warmup:
-                s.refused = max(s.refused, 1)
-        elif not closing:
+        if not closing and not math.isnan(z):
             trade(views, s, p, z)
         record_refusal(market, account, out, s)
     if closing and s.kind != _FLATTEN and s.kind != 0:
