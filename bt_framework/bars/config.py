@@ -51,7 +51,9 @@ class BarSourceConfig(ComponentConfig):
     source: str = param("", "name under which the bars are kept; empty: that of the reader")
     interval_ns: Duration = param(0, "from one bar to the next; 0: the most frequent distance", unit="ns")
     missing: MissingBars = param(MissingBars.leave, "missing bars: leave, ffill or linear")
-    max_gap: int = param(5, "longest run of missing bars that is filled", unit="bars")
+    max_gap: int = param(
+        5, "ffill: most bars of a gap that are filled; linear: longest one that is", unit="bars"
+    )
     outliers: Outliers = param(Outliers.none, "how outliers are found: none, zscore or hampel")
     outlier_window: int = param(20, "bars before the one that is judged", unit="bars")
     outlier_threshold: float = param(5.0, "distance that makes an outlier", unit="sd")
