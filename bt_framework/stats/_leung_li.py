@@ -25,6 +25,7 @@ from bt_framework.jit import kernel
 from bt_framework.stats._bertram import MAX_Z
 
 _MAX_STEPS = 100
+_MAX_TERMS = 400
 _RELATIVE = 4e-15
 _SMALL = 2.0
 """Up to here the power series serves negative z too; it loses two digits at most."""
@@ -35,16 +36,16 @@ def _series(nu: float, z: float) -> Any:
     """M(nu, z) and M(nu+1, z) by power series; ``-2 <= z``."""
     even = 2.0 ** (0.5 * nu - 1.0) * math.gamma(0.5 * nu)
     odd = 2.0 ** (0.5 * nu - 0.5) * math.gamma(0.5 * nu + 0.5)  # times z, kept apart: z may be zero
-    value, slope, j = even + odd * z, odd, 0
-    while True:
+    value, slope = even + odd * z, odd
+    for j in range(0, _MAX_TERMS, 2):
         even *= z * z * (nu + j) / ((j + 1) * (j + 2))
         slope += even * (j + 2) / z if z != 0.0 else 0.0
         odd *= z * z * (nu + j + 1) / ((j + 2) * (j + 3))
         slope += odd * (j + 3)
         value += even + odd * z
-        j += 2
-        if even + odd * (j + 1) <= 1e-18 * min(value, slope):
-            return value, slope
+        if even + odd * (j + 3) <= 1e-18 * min(value, slope):
+            break
+    return value, slope
 
 
 @kernel
@@ -55,7 +56,7 @@ def _fraction(nu: float, a: float) -> float:
     converges (Pincherle), and 400 terms are enough for full precision from a = 2 on.
     """
     rho = 0.0
-    for j in range(400, -1, -1):
+    for j in range(_MAX_TERMS, -1, -1):
         rho = (nu + j) / (a + rho)
     return rho
 
@@ -152,7 +153,7 @@ def entry_z(rates: Any, b_z: float, sell_z: float, buy_z: float) -> float:
     Leung and Li (2015), section 4: ``G(d) (V'(d) - 1) = G'(d) (V(d) - d - c)``, one root below b*.
     """
     sale = (b_z, sell_z, passage(rates[0], b_z)[0])
-    low, high = -MAX_Z, b_z - 1e-7
+    low, high = -MAX_Z, b_z
     if not low < high or _entry_condition(low, rates, sale, buy_z)[0] <= 0.0:
         return math.nan
     z = 0.5 * (low + high)
