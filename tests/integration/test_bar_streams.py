@@ -178,7 +178,9 @@ def test_a_stream_that_breaks_is_joined_again_and_bars_come_once(server, config,
 
 
 @pytest.mark.parametrize(
-    "keys", [{"timeout_ns": "200ms", "heartbeat_ns": 0}, {"heartbeat_ns": "100ms"}], ids=["silent", "no pong"]
+    "keys",
+    [{"timeout_ns": "200ms", "heartbeat_ns": 0}, {"timeout_ns": "10min", "heartbeat_ns": "100ms"}],
+    ids=["silent", "no pong"],
 )
 def test_a_stream_that_is_dead_is_joined_again(server, config, keys):
     talk = Talk([message(1), message(2)])
@@ -195,7 +197,7 @@ def test_a_stream_that_is_dead_is_joined_again(server, config, keys):
             await socket.receive()
         return socket
 
-    closes, _ = collect(server, config(**keys), dead_first)
+    closes, _ = collect(server, config(**keys, duration_ns="10s"), dead_first)
     assert closes == {"A": [0.5, 1.5, 2.5]}
     assert len(connections) == 2
 
