@@ -357,9 +357,9 @@ def _thresholds(out: np.record, theta: float, mu: float, sigma: float, **more: A
 
 
 def _cycle(out: np.record, theta: float, sigma: float, cost: float) -> TradeCycle | None:
-    """What the long trade brings, None without one."""
+    """What the long trade brings; None without one, or with levels out of reach."""
     entry, leave = float(out["long_entry_z"]), float(out["long_exit_z"])
-    if out["status"] != _OK or not -MAX_Z <= entry <= leave <= MAX_Z:
+    if not -MAX_Z <= entry <= leave <= MAX_Z:  # NaN without thresholds
         return None
     return trade_cycle(theta, sigma, entry, leave, cost)
 
