@@ -20,7 +20,7 @@ class Kelly(ComponentConfig):
 
     name: str = param("kelly", "registry name")
     fraction: float = param(0.5, "part of mean / variance that is used; 0.5 is half Kelly")
-    max_equity_frac: float = param(1.0, "largest value of a unit / equity")
+    max_equity_frac: float = param(0.2, "largest value of a unit / equity, however good the edge")
     mean_frac: float = param(0.0, "mean profit of a unit / its value; 0: from the account's own profits")
     sd_frac: float = param(0.0, "its standard deviation over the same period; 0: from the account")
     sample_ns: Duration = param("1min", "time between the account's values whose changes count", unit="ns")

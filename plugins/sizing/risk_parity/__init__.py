@@ -19,7 +19,7 @@ class RiskParity(ComponentConfig):
     """The units of all instruments share the equity so that each bears its part of the risk."""
 
     name: str = param("risk_parity", "registry name")
-    gross_frac: float = param(1.0, "value of one unit of every instrument together / equity")
+    gross_frac: float = param(0.2, "value of one unit of every instrument together / equity")
     budget: float = param(1.0, "part of the risk that an instrument bears, relative to the others")
     by_symbol: dict[str, float] = param({}, "budgets of single instruments")
     sample_ns: Duration = param("1s", "time between the mids whose log-returns count", unit="ns")

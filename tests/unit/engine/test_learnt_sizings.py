@@ -81,7 +81,7 @@ def test_times_without_a_profit_or_a_loss_do_not_count() -> None:
 
 def test_a_mean_below_zero_ends_trading_or_leaves_the_least() -> None:
     for least in (0.0, 0.02):
-        trader = Trader(warmup_samples=5, min_frac=least)
+        trader = Trader(warmup_samples=5, min_frac=least, max_equity_frac=1.0)
         fracs = [trader.earn(profit) for profit in (0.0, *(-100.0, 20.0) * 4)]
         assert fracs[:5] == pytest.approx([0.05] * 5)
         assert fracs[5:] == pytest.approx([least] * 4)
@@ -92,7 +92,7 @@ def test_a_mean_below_zero_ends_trading_or_leaves_the_least() -> None:
 
 def test_the_edge_of_many_profits_is_found() -> None:
     rng = np.random.default_rng(1)
-    trader = Trader(warmup_samples=100, fraction=0.05, half_life_ns="1d")
+    trader = Trader(warmup_samples=100, fraction=0.05, half_life_ns="1d", max_equity_frac=1.0)
     unit = trader.earn(0.0) * trader.equity
     for profit in rng.normal(0.004, 0.02, 3_000):
         frac = trader.earn(profit * unit)
@@ -130,7 +130,9 @@ class Universe:
 
     def __init__(self, sds: list[float], seed: int = 1, **settings: Any) -> None:
         instruments = [Instrument(f"S{i}", 0.01, 0.001, 1.0 + i) for i in range(len(sds))]
-        self.sizer = Sizer("risk_parity", instruments, **{"half_life_ns": "1h", **settings})
+        self.sizer = Sizer(
+            "risk_parity", instruments, **{"half_life_ns": "1h", "gross_frac": 1.0, **settings}
+        )
         self.sds, self.rng = np.array(sds), np.random.default_rng(seed)
         self.mids = np.full(len(sds), 100.0)
         self.sizes = np.array([1.0 + i for i in range(len(sds))])
@@ -169,7 +171,7 @@ def test_budgets_are_borne_as_without_correlation() -> None:
 
 
 def test_volatilities_by_hand_and_all_mids_of_one_time() -> None:
-    sizer = Sizer("risk_parity", warmup_samples=1, sample_ns="1s", half_life_ns="10s", max_equity_frac=9.0)
+    sizer = Sizer("risk_parity", warmup_samples=1, gross_frac=1.0, half_life_ns="10s")
     for second, (a, b) in enumerate([(100.0, 50.0), (102.0, 50.0), (102.0, 51.0)]):
         sizer.desk.at(second)
         sizer.desk.quote(0, bid_px=a, ask_px=a)
@@ -235,7 +237,7 @@ def test_risk_parity_sizes_are_finite_and_within_the_gross(
         ("kelly", {"fraction": 0.0}, "fraction must be > 0 and <= 1, was 0.0."),
         ("kelly", {"start_frac": 0.0}, "start_frac must be > 0 and finite, was 0.0."),
         ("kelly", {"max_equity_frac": math.inf}, "max_equity_frac must be > 0 and finite, was inf."),
-        ("kelly", {"min_frac": 2.0}, "min_frac must be >= 0 and <= max_equity_frac (1.0), was 2.0."),
+        ("kelly", {"min_frac": 2.0}, "min_frac must be >= 0 and <= max_equity_frac (0.2), was 2.0."),
         ("kelly", {"mean_frac": -0.1, "sd_frac": 0.1}, "mean_frac must be >= 0 and finite, was -0.1."),
         ("kelly", {"sd_frac": 0.1}, "mean_frac must be > 0 where sd_frac is, was 0. Set both, or neither."),
         ("kelly", {"mean_frac": 0.1}, "sd_frac must be > 0 where mean_frac is, was 0. Set both, or neither."),
