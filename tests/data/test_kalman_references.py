@@ -107,3 +107,23 @@ def test_without_drift_the_filter_is_the_regression_by_least_squares(shared_dir)
     np.testing.assert_allclose(steps.hedge_ratio[50:], expected["ols_slope"][50:], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(steps.hedge_ratio[50:], expected["rls_slope"][50:], rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(steps.intercept[50:], expected["ols_intercept"][50:], rtol=1e-4, atol=3e-4)
+
+
+def test_the_filter_is_chan_s_on_his_pair(shared_dir):
+    """Algorithmic Trading, Example 3.3, written as it is printed: b and R of (slope, intercept)."""
+    pair = np.genfromtxt(shared_dir / "data/bars/inputData_EWA_EWC.csv", delimiter=",", names=True)
+    x, y, delta, ve = pair["EWA"], pair["EWC"], 1e-4, 1e-3
+    vw = delta / (1 - delta)
+    b, p, e, q = np.zeros(2), np.zeros((2, 2)), np.empty(len(x)), np.empty(len(x))
+    for t in range(len(x)):
+        r = p + vw * np.eye(2) if t > 0 else np.zeros((2, 2))
+        h = np.array([x[t], 1.0])
+        q[t] = h @ r @ h + ve
+        e[t] = y[t] - h @ b
+        k = r @ h / q[t]
+        b, p = b + k * e[t], r - np.outer(k, h) @ r
+    hedge = KalmanHedge(q_intercept=vw, q_slope=vw, r=ve, p00=0.0, p11=0.0, predict_first=False)
+    steps = hedge.filter(x, y)
+    np.testing.assert_allclose(steps.innovation, e, **TOLERANCE)
+    np.testing.assert_allclose(steps.innovation_variance, q, **TOLERANCE)
+    np.testing.assert_allclose([hedge.hedge_ratio, hedge.intercept], b, **TOLERANCE)
