@@ -139,7 +139,30 @@ def load_feeds(parts: Parts, settings: Settings, announce: Announce) -> list[Sto
         )
     for feed in feeds:
         _check_level(feed, parts)
+    _check_timer(feeds, parts)
     return feeds
+
+
+_WAKES_PER_BAR = 100
+"""More than these say that a timer was made for books."""
+
+
+def _check_timer(feeds: Sequence[StoredFeed], parts: Parts) -> None:
+    """Refuse a timer made for books: it would see the same bar over and over, for years."""
+    from bt_framework.units import format_duration_ns
+
+    bar_ns, timer_ns = _bar_interval_ns(feeds), parts.strategy.timer_ns
+    if 0 < timer_ns * _WAKES_PER_BAR < bar_ns:
+        raise ConfigError(
+            f"the strategy wakes every {format_duration_ns(timer_ns)}, but a bar comes every "
+            f"{format_duration_ns(bar_ns)} and nothing changes in between. Let it sample at each bar "
+            f"(strategy.sample_ns=0, where it has this key), or every {format_duration_ns(bar_ns)} or more."
+        )
+
+
+def _bar_interval_ns(feeds: Sequence[StoredFeed]) -> int:
+    """Shortest interval of the bars, 0 unless all feeds are bars."""
+    return min(int(feed.report.notes.get("bar_interval_ns", 0)) for feed in feeds)
 
 
 def _check_level(feed: StoredFeed, parts: Parts) -> None:
@@ -227,8 +250,7 @@ def equity_interval_ns(feeds: Sequence[StoredFeed], settings: Settings) -> int:
 
     A price is known once a bar; the years that bars span have too many seconds to sample.
     """
-    bars_ns = [int(feed.report.notes.get("bar_interval_ns", 0)) for feed in feeds]
-    return max(int(settings.equity_interval_ns), min(bars_ns))
+    return max(int(settings.equity_interval_ns), _bar_interval_ns(feeds))
 
 
 def load_inputs(parts: Parts, feeds: Sequence[StoredFeed], settings: Settings) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from bar_stores import DAY_NS, store_bars
 from bars_probe import FIRST_CLOSE_TS, Scripted, columns, run_bars
 
 from bt_framework.engine.strategy import PlainStrategy
+from bt_framework.errors import ConfigError
 from bt_framework.results.result import RunResult
 
 HOUR_NS = 3_600_000_000_000
@@ -225,3 +226,12 @@ def test_equal_bars_are_equal_data_whatever_files_they_are_in(tmp_path: Path) ->
     assert one.result_hash == other.result_hash
     store_bars(tmp_path / "other", {"AAA": CLOSES["AAA"], "BBB": [50.0, 49.0, 51.0, 52.0, 50.01]})
     assert run_bars(tmp_path / "other", Scripted(ORDERS)).data_hash != one.data_hash
+
+
+def test_a_timer_made_for_books_is_refused_on_bars(tmp_path: Path) -> None:
+    store_bars(tmp_path, CLOSES)
+    with pytest.raises(
+        ConfigError, match="the strategy wakes every 100ms, but a bar comes every 24h"
+    ) as error:
+        run_bars(tmp_path, Scripted([], timer_ns=100_000_000))
+    assert "Let it sample at each bar (strategy.sample_ns=0, where it has this key)" in str(error.value)
