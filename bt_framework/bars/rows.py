@@ -100,6 +100,7 @@ class RowSource(BarSource):
 
     def tables(self, progress: Progress) -> Iterator[pa.Table]:
         """Yield tables of one or more symbols, file by file in order of time."""
+        self.findings.clear()
         files = [file for file in self._files() if file.has_bars]
         if not files:
             raise DataError(

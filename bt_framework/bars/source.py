@@ -28,7 +28,7 @@ class BarSource(ABC):
 
     @cached_property
     def findings(self) -> Counter[str]:
-        """What was read and is no bar, or should be there and is not, counted by reason while `tables` runs."""
+        """What was read and is no bar, or should be there and is not, by reason; `tables` counts it anew."""
         return Counter()
 
     @abstractmethod

@@ -46,7 +46,11 @@ def check_bar_source(source: BarSource, *, repeatable: bool = True) -> pa.Table:
     assert source.name, "a source must have a name"
     bars = _read(source)
     if repeatable:
+        findings = dict(source.findings)
         assert _read(source).equals(bars), "a source must give the same bars every time"
+        assert source.findings == findings, (
+            f"findings must begin anew, were {findings}, then {source.findings}"
+        )
     _check_actions(source.actions())
     for reason, count in source.findings.items():
         assert isinstance(reason, str), f"findings must be counted by reason, was {reason!r}"

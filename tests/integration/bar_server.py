@@ -31,13 +31,13 @@ class BarServer:
         Which bars there are, in minutes from the first.
     cap : int
         Most bars of a page, whatever is asked for.
-    disorder : Random or None
-        Shuffles a page, and sends some bars twice.
+    disorder : int or None
+        Seed: pages are shuffled, and some bars are there twice.
     """
 
     def __init__(self, bars: int = 25) -> None:
         self.places = list(range(bars))
-        self.disorder: random.Random | None = None
+        self.disorder: int | None = None
         self.next: list[Behaviour] = []
         self.requests: list[web.Request] = []
         self.heard = threading.Semaphore(0)
@@ -89,8 +89,9 @@ class BarServer:
         limit = min(self.cap, int(request.query.get("limit", "1000")))
         found = [row for row in map(bar, self.places) if first <= row[0] <= last][:limit]
         if self.disorder is not None and found:
-            found += self.disorder.choices(found, k=self.disorder.randrange(3))
-            self.disorder.shuffle(found)
+            chance = random.Random(self.disorder + first)
+            found += chance.choices(found, k=chance.randrange(3))
+            chance.shuffle(found)
         return found
 
 

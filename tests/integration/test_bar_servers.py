@@ -10,7 +10,6 @@ import sys
 import time
 from email.utils import formatdate
 from pathlib import Path
-from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,7 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bt_framework.bars import download
+from bt_framework.config.compose import compose
 from bt_framework.errors import BtError, ConfigError, DataError, StorageError
+from bt_framework.registry import Kind
 from bt_framework.testing.bar_contracts import check_bar_source
 from bt_plugins.bars.rest import Rest, build
 
@@ -122,7 +123,7 @@ def test_whatever_is_missing_shuffled_and_repeated_every_bar_comes_once(server, 
     )
     @settings(max_examples=30)
     def check(places: set[int], cap: int, limit: int, seed: int) -> None:
-        server.places, server.cap, server.disorder = sorted(places), cap, Random(seed)
+        server.places, server.cap, server.disorder = sorted(places), cap, seed
         with TemporaryDirectory(dir=tmp_path) as pages:
             asked = config(path, limit=limit, end="2023-11-14T23:20:00", cache_dir=pages)
             assert bars(asked) == [place + 1.5 for place in sorted(places)]
@@ -393,6 +394,13 @@ def test_the_key_is_sent_and_is_in_no_message_and_no_file(server, config, tmp_pa
     kept = b"".join(file.read_bytes() + file.name.encode() for file in (tmp_path / "pages").iterdir())
     assert b"k3y" not in kept
     assert "k3y" not in repr(download.secret_of(by_address))
+
+
+def test_the_key_is_in_no_composition():
+    overrides = ["bars=rest", "bars.headers={X-Key: k3y}", "bars.secret_env=k3y"]
+    composition = compose(overrides)
+    assert composition.one(Kind.BARS).config.headers == {"X-Key": "k3y"}
+    assert "k3y" not in str(composition.resolved)
 
 
 def test_a_key_that_is_not_there_is_named_by_its_variable(config, monkeypatch):

@@ -27,6 +27,7 @@ class KlineBars(BarSource):
 
     def tables(self, progress: Progress) -> Iterator[pa.Table]:
         """Yield tables of one symbol each."""
+        self.findings.clear()
         by_symbol = self._archives()
         total = sum(self._check(archives) for archives in by_symbol.values())
         done = 0

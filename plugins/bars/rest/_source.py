@@ -50,6 +50,7 @@ class RestBars(BarSource):
     def tables(self, progress: Progress) -> Iterator[pa.Table]:
         """Yield tables of one symbol each, a page or a part of it."""
         config, secret = self.config, secret_of(self.config)
+        self.findings.clear()
         # Nothing is asked of the future.
         self._end_us = min(self._end_us, max(time.time_ns() // NS_PER_US, self._start_us + 1))
         total = self._end_us - self._start_us

@@ -41,6 +41,7 @@ class WebsocketBars(BarSource):
         will not come again.
         """
         config, secret = self.config, secret_of(self.config)
+        self.findings.clear()
         collected = Collected(config, self.findings)
         with running_session(config, secret) as (runner, session):
             stream = _Stream(session, config, secret, collected)
