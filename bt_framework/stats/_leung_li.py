@@ -92,9 +92,9 @@ def exit_z(nu: float, cost_z: float) -> float:
     float
         ``(b* - mu) / s``; NaN if it is beyond `MAX_Z` on either side.
     """
-    low, high = max(cost_z, -MAX_Z), MAX_Z
-    if not low < high:
+    if not cost_z < MAX_Z:
         return math.nan
+    low, high = max(cost_z, -MAX_Z), MAX_Z
     if (low - cost_z) * passage(nu, low)[1] >= 1.0 or (high - cost_z) * passage(nu, high)[1] < 1.0:
         return math.nan
     z = 0.5 * (low + high)
@@ -154,7 +154,7 @@ def entry_z(rates: Any, b_z: float, sell_z: float, buy_z: float) -> float:
     """
     sale = (b_z, sell_z, passage(rates[0], b_z)[0])
     low, high = -MAX_Z, b_z
-    if not low < high or _entry_condition(low, rates, sale, buy_z)[0] <= 0.0:
+    if not _entry_condition(low, rates, sale, buy_z)[0] > 0.0:
         return math.nan
     z = 0.5 * (low + high)
     for _ in range(_MAX_STEPS):

@@ -45,15 +45,17 @@ def ou_unbiased_theta(theta: float, n: int, dt_s: float) -> float:
     theta : float
         Estimate, 1/s.
     n : int
-        Transitions that it is from, >= 1.
+        Transitions that it is from.
     dt_s : float
         Time between values, seconds, > 0.
 
     Returns
     -------
     float
-        1/s; zero or less says that the sample does not tell theta from none.
+        1/s; zero or less says that the sample does not tell theta from none. NaN without transitions or time.
     """
+    if n < 1 or not dt_s > 0.0:
+        return math.nan
     growth = math.exp(theta * dt_s)
     return theta - (5.0 + 2.0 * growth + growth * growth) / (2.0 * n * dt_s)
 

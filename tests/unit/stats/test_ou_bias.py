@@ -41,6 +41,8 @@ def test_the_correction_is_the_number_worked_by_hand():
     theta = math.log(1.5) / 2.0
     assert ou_unbiased_theta(theta, 100, 2.0) == pytest.approx(theta - 10.25 / 400.0, rel=1e-15)
     assert ou_unbiased_theta(theta, 4, 2.0) < 0.0
+    assert math.isnan(ou_unbiased_theta(theta, 0, 2.0))
+    assert math.isnan(ou_unbiased_theta(theta, 4, 0.0))
     # Fine sampling of one time span leaves 4 over the span.
     assert ou_unbiased_theta(1.0, 10**9, 1e-7) == pytest.approx(1.0 - 4.0 / 100.0, rel=1e-6)
 
@@ -162,6 +164,12 @@ def test_what_cannot_be_fitted_is_said(fit, values, status):
     assert found.status is status
     assert all(math.isnan(getattr(found, name)) for name in ESTIMATES)
     assert math.isnan(found.bounds("theta")[0])
+
+
+def test_a_record_that_was_never_fitted_is_not_corrected():
+    out = record(OU)
+    assert plain(ou_unbias)(out, 1.0) == ou_unbias(record(OU), 1.0) == OuStatus.NOT_REVERTING
+    assert all(math.isnan(out[name]) for name in ESTIMATES)
 
 
 def test_a_correction_that_leaves_no_reversion_is_said():

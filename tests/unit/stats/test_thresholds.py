@@ -327,6 +327,7 @@ def test_a_process_without_reversion_or_noise_has_no_thresholds(thresholds, proc
         (lambda: leung_li(1.0, 0.0, 1.0, (0.1, 0.1), (0.0, 0.05)), ThresholdStatus.BAD_RATE),
         (lambda: leung_li(1.0, 0.0, 1.0, (0.1, 0.1), (0.05, 2.0)), ThresholdStatus.BAD_RATE),
         (lambda: leung_li(1e300, 0.0, 1e-300, (0.1, 0.1), (1e299, 1e299)), ThresholdStatus.OUT_OF_REACH),
+        (lambda: leung_li(1.0, 1e20, 1e-295, (1e20, 1e20), (0.1, 0.1)), ThresholdStatus.OUT_OF_REACH),
     ],
 )
 def test_costs_and_rates_that_allow_no_trade_are_refused_with_the_reason(levels, status):
