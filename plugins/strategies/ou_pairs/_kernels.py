@@ -42,6 +42,7 @@ _ENTER, _EXIT = int(SignalKind.ENTER), int(SignalKind.EXIT)
 _STOP, _FLATTEN = int(SignalKind.STOP), int(SignalKind.FLATTEN)
 _UNBIASED = 1  # ordinal place in Estimator
 _NS_PER_S = 1e9
+_LEAST_SD = 1e-12  # log price: what collinear legs leave is the rounding of logarithms
 
 
 @kernel
@@ -94,7 +95,7 @@ def estimate(prices, s, w, p, dt_s, optimal):
     status = ou_fit_spread(s.fit, w[0], w[1], oldest, capacity, s.kalman.hedge_ratio, dt_s)
     if optimal is not None and p.estimator == _UNBIASED:
         status = ou_unbias(s.fit, dt_s)
-    usable = status == 0 and s.fit.theta > 0 and s.fit.stationary_sd > 0
+    usable = status == 0 and s.fit.theta > 0 and s.fit.stationary_sd > _LEAST_SD
     if usable:
         s.hedge_ratio, s.mu, s.stationary_sd = s.kalman.hedge_ratio, s.fit.mu, s.fit.stationary_sd
         s.half_life_s = s.fit.half_life_s
