@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _MAX_REDIRECTS = 3
 _SHOWN = 200
-_PASSING = (408, 425, 429)
+PASSING = (408, 425, 429)
 """Refusals that are over after a while, beside those of 500 and above."""
 
 
@@ -298,8 +298,8 @@ class JsonClient:
 
     def _check_status(self, answer: aiohttp.ClientResponse, body: bytes, shown: str) -> None:
         status = f"the server says {answer.status} {answer.reason or ''}".rstrip()
-        if answer.status in _PASSING or answer.status >= 500:
-            raise Passing(status, _retry_after_s(answer.headers.get("Retry-After")))
+        if answer.status in PASSING or answer.status >= 500:
+            raise Passing(status, retry_after_s(answer.headers.get("Retry-After")))
         if answer.status != 200:
             text = self._secret.hide(body[: 4 * _SHOWN].decode(errors="replace"), self._config)[:_SHOWN]
             raise DataError(f"{shown}: {status}{': ' + text if text else ''}. Check bars.url and the key.")
@@ -340,7 +340,7 @@ def _same_host(url: str, location: str, shown: str) -> str:
     return target
 
 
-def _retry_after_s(text: str | None) -> float | None:
+def retry_after_s(text: str | None) -> float | None:
     """Seconds that a Retry-After header asks for, which may be a number or a time; None if it says neither."""
     if text is None:
         return None

@@ -281,10 +281,10 @@ def test_a_server_that_refuses_is_an_error_at_once_and_one_that_is_busy_is_asked
         " key."
     )
     assert len(server.requests) == 1
-    server.next = [status(503), status(429), Talk(THREE)]
+    server.next = [status(503), status(429, Retry_After="7"), Talk(THREE)]
     source = build(config())
     assert pa.concat_tables(source.tables(lambda done, total: None)).num_rows == 3
-    assert len(waits) == 2
+    assert waits == [waits[0], 7.0]
 
 
 def test_a_stream_that_leads_to_another_place_is_not_followed(server, config):

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from bt_framework.bars.download import (
+    PASSING,
     Passing,
     Secret,
     connection_problem,
     retried,
+    retry_after_s,
     running_session,
     secret_of,
 )
@@ -24,8 +26,6 @@ from bt_plugins.bars.websocket._collected import Collected
 
 if TYPE_CHECKING:
     import aiohttp
-
-_PASSING = (408, 425, 429)
 
 
 class WebsocketBars(BarSource):
@@ -134,8 +134,9 @@ class _Stream:
                 )
         except aiohttp.WSServerHandshakeError as error:
             status = f"the server says {error.status} instead of opening a stream"
-            if error.status in _PASSING or error.status >= 500:
-                raise Passing(status) from None
+            if error.status in PASSING or error.status >= 500:
+                asked = error.headers.get("Retry-After") if error.headers else None
+                raise Passing(status, retry_after_s(asked)) from None
             raise DataError(f"{config.url}: {status}. Check bars.url and the key.") from None
         for message in config.subscribe:
             for symbol in config.symbols if "{symbol}" in message else [""]:
