@@ -81,7 +81,8 @@ def write_options(folder: Path, modules: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("command", commands())
 def test_documented_commands_run(command, environment, tmp_path):
-    bt(shlex.split(command, comments=True)[1:], tmp_path, environment)
+    for part in command.split(" && "):
+        bt(shlex.split(part, comments=True)[1:], tmp_path, environment)
 
 
 def test_the_smallest_example_of_every_kind_runs_together_with_the_others(environment, tmp_path):
