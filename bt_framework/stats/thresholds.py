@@ -67,6 +67,7 @@ _BAD_RATE = int(ThresholdStatus.BAD_RATE)
 _BAD_LEVELS = int(ThresholdStatus.BAD_LEVELS)
 
 _MIN_RATE, _MAX_RATE = 1e-12, 1.0
+_NO_WIDTH = 1e-100
 
 
 @kernel
@@ -297,11 +298,16 @@ def trade_cycle(theta: float, sigma: float, entry_z: float, exit_z: float, cost:
             f"levels must be -{MAX_Z:g} <= entry_z <= exit_z <= {MAX_Z:g}, were {entry_z!r} and {exit_z!r}."
         )
     (mean_in, variance_in), (mean_out, variance_out) = passage_sums(entry_z), passage_sums(exit_z)
-    duration, variance = (mean_out - mean_in) / theta, (variance_out - variance_in) / theta**2
-    if duration == 0.0:
+    duration, variance = mean_out - mean_in, variance_out - variance_in  # in 1 / theta and its square
+    if duration < _NO_WIDTH:
         return TradeCycle(0.0, 0.0, math.nan, math.nan)
     gain = (exit_z - entry_z) * sigma / math.sqrt(2.0 * theta) - cost
-    return TradeCycle(duration, variance, gain / duration, gain * gain * variance / duration**3)
+    return TradeCycle(
+        duration_s=duration / theta,
+        duration_variance_s2=variance / theta / theta,
+        mean_return=theta * gain / duration,
+        return_variance=theta * gain * gain * variance / duration**3,
+    )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bt_framework.jit import PlainForms, cached_kernel
@@ -334,6 +334,40 @@ def test_costs_and_rates_that_allow_no_trade_are_refused_with_the_reason(levels,
     found = levels()
     assert found.status is status
     assert all(math.isnan(getattr(found, name)) for name in Z)
+
+
+anything = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@given(
+    process=st.tuples(anything, anything, anything),
+    costs=st.tuples(anything, anything),
+    rates=st.tuples(anything, anything),
+)
+@example(process=(1.0, 0.0, 5e-324), costs=(0.0, 0.0), rates=(0.5, 0.5))
+@example(process=(5e-324, 0.0, 1.0), costs=(5e-324, 0.0), rates=(5e-324, 5e-324))
+@example(process=(1.0, 0.0, 1.0), costs=(5e-324, 1e-300), rates=(1e-12, 1.0))
+def test_any_numbers_give_a_status_and_only_ok_gives_levels(process, costs, rates):
+    theta, mu, sigma = process
+    found = [
+        fixed_z(*process, costs[0], costs[1], rates[0]),
+        bertram(*process, costs[0]),
+        leung_li(*process, costs, rates),
+    ]
+    for levels in found:
+        z = [getattr(levels, name) for name in Z]
+        if levels.status is not ThresholdStatus.OK:
+            assert all(map(math.isnan, z))
+        else:
+            assert theta > 0
+            assert sigma > 0
+            assert math.isfinite(mu)
+            assert z[0] <= z[1]
+            assert z[2] >= z[3]
+    distance = bertram_entry(theta, sigma, costs[0])
+    assert (distance >= 0) == (
+        found[1].status is ThresholdStatus.OK or bool(math.isnan(mu) and distance >= 0)
+    )
 
 
 def test_kernels_refuse_what_the_functions_refuse():
