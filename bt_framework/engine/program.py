@@ -97,15 +97,17 @@ def loop_source(kernels: KernelSet) -> str:
     ]
     checks, watches = [], []
     for index, rule in enumerate(kernels.rules):
-        breached = "False"
+        breached, day = "False", _DAY.format(index=index)
         if rule.allow:
             imports.append(_import_line(rule.allow, f"allow_{index}"))
+            # Rules that only look at intents need the day no sooner, and cost a wake-up without intents nothing.
+            checks += [] if kernels.guarded else [day]
             checks.append(_CHECK.format(index=index, note=_NOTE if kernels.guarded else _NOTE_ONLY))
         if rule.watch:
             imports.append(_import_line(rule.watch, f"watch_{index}"))
             breached = f"watch_{index}(market, account, p_{index}, s_{index})"
-        watches.append(_DAY.format(index=index))
         if kernels.guarded:
+            watches.append(day)
             watches.append(_WATCH.format(index=index, breached=breached))
     imports.append(_import_line(kernels.sizing, "unit_qty"))
     imports.append(_import_line(kernels.slippage, "slippage_bps"))
