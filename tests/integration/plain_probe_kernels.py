@@ -5,7 +5,7 @@ from __future__ import annotations
 from bt_framework.jit import kernel
 from bt_framework.records import SignalKind, Tag, TimeInForce
 
-COLUMNS = 42
+COLUMNS = 44
 _QUOTE, _ENTER, _ENTRY, _GTC = int(Tag.QUOTE), int(SignalKind.ENTER), int(Tag.ENTRY), int(TimeInForce.GTC)
 
 
@@ -47,6 +47,8 @@ def note(market, account, row):
     row[31] = account.last_exit_ts(0)
     row[32] = account.last_exit_pnl(0)
     row[33] = account.losing_exits()
+    row[42] = 1.0 if market.is_due(21_000_000) else 0.0
+    row[43] = market.update_ts(0)
     if account.order_count() > 0:
         order = account.order(0)
         row[34], row[35], row[36] = order.order_id, order.px, order.leaves_qty
