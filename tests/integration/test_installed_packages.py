@@ -144,7 +144,5 @@ class TestMomentum:
     def test_without_it_the_name_is_unknown(self, tmp_path: Path) -> None:
         done = bt(tmp_path, tmp_path, "+strategy=momentum")
         assert done.returncode == 2
-        assert (
-            done.stderr
-            == "bt: error: strategy must be one of imbalance, market_maker, ou_pairs, was 'momentum'.\n"
-        )
+        built_in = "basis, bollinger_pairs, imbalance, johansen_basket, market_maker, ou_pairs"
+        assert done.stderr == f"bt: error: strategy must be one of {built_in}, was 'momentum'.\n"

@@ -169,7 +169,8 @@ def test_a_run_that_may_need_it_is_told_so(installed: Callable[..., None]) -> No
     with pytest.raises(PluginError) as error:
         compose(["+strategy=secret_sauce"])
     first, second, third = str(error.value).splitlines()
-    assert first == "strategy must be one of imbalance, market_maker, ou_pairs, was 'secret_sauce'."
+    built_in = "basis, bollinger_pairs, imbalance, johansen_basket, market_maker, ou_pairs"
+    assert first == f"strategy must be one of {built_in}, was 'secret_sauce'."
     assert second == "A package that could not be loaded may offer it:"
     assert third.startswith("  stranger 1.2 (entry point main = stranger) cannot be imported:")
 

@@ -103,7 +103,7 @@ class OuPairs(LegsConfig):
                     raise ConfigError(f"{key} must be > 0 and finite, was {getattr(self, key)}.")
         elif not self.exit_z < self.entry_z < self.stop_z:
             raise ConfigError(
-                f"thresholds must be exit_z < entry_z < stop_z, were {self.exit_z}, {self.entry_z}, {self.stop_z}."
+                f"levels must be exit_z < entry_z < stop_z, were {self.exit_z}, {self.entry_z}, {self.stop_z}."
             )
 
 

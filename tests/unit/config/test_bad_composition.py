@@ -56,7 +56,8 @@ def message_of(host: PluginHost, *overrides: str, config_dir: Path | None = None
         ),
         (
             ["+strategy=ou_pair"],
-            "strategy must be one of imbalance, market_maker, ou_pairs, was 'ou_pair'. Did you mean 'ou_pairs'?",
+            "strategy must be one of basis, bollinger_pairs, imbalance, johansen_basket, market_maker, ou_pairs, "
+            "was 'ou_pair'. Did you mean 'ou_pairs'?",
         ),
         (
             ["strategy=ou_pairs"],
@@ -67,7 +68,7 @@ def message_of(host: PluginHost, *overrides: str, config_dir: Path | None = None
         (["risk=null"], "risk=null: leave the group out with risk=[]."),
         (
             ["experiment=nope"],
-            "experiment must be one of pairs_day, taker_retail, was 'nope'.",
+            "experiment must be one of pairs_day, pairs_on_bars, taker_retail, was 'nope'.",
         ),
         (
             [RUN, "latency.name=retail"],
@@ -327,9 +328,7 @@ class TestOptionsOfTheUser:
 
     def test_a_built_in_file_is_named(self, host: PluginHost) -> None:
         message = message_of(host, "experiment=taker_retail", "strategy.stop_z=1")
-        assert message.startswith(
-            "strategy: thresholds must be exit_z < entry_z < stop_z, were 0.5, 3.0, 1.0."
-        )
+        assert message.startswith("strategy: levels must be exit_z < entry_z < stop_z, were 0.5, 3.0, 1.0.")
 
     def test_a_wrong_type_names_the_file(self, host: PluginHost, tmp_path: Path) -> None:
         text = "defaults:\n  - /schema/latency/colo@_here_\n  - _self_\nentry_ns: [1]\n"

@@ -233,7 +233,7 @@ def test_a_warm_start_has_the_optimal_thresholds_of_the_stored_process(tmp_path:
     chosen, _ = warm(tmp_path, thresholds=ThresholdMethod.bertram, cost_bps=10.0)
     wanted = bertram(0.01, 0.0, 0.004 * math.sqrt(0.02), 1e-3).long_entry_z
     assert (chosen.state([]).entry_z, chosen.state([]).exit_z) == pytest.approx((-wanted, wanted))
-    with pytest.raises(DataError, match="must have levels below stop_z .* OUT_OF_REACH"):
+    with pytest.raises(DataError, match=r"must have levels below stop_z .* OUT_OF_REACH"):
         warm(tmp_path, thresholds=ThresholdMethod.leung_li, cost_bps=5_000.0)
 
 
@@ -257,7 +257,7 @@ def test_parameters_that_are_not_there_in_time_are_refused(
 
 
 def test_an_empty_store_and_another_interval_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="had none. Screen the pair up to then"):
+    with pytest.raises(DataError, match=r"had none\. Screen the pair up to then"):
         warm(tmp_path)
     stored(tmp_path)
     with pytest.raises(
@@ -276,7 +276,7 @@ def test_an_empty_store_and_another_interval_are_refused(tmp_path: Path) -> None
         ({"thresholds": ThresholdMethod.leung_li, "discount_rate": -1.0}, "discount_rate must be > 0"),
         ({"time_stop_half_lives": -1.0}, "time_stop_half_lives must be >= 0, was -1.0"),
         ({"sample_ns": -1}, "sample_ns must be >= 0, was -1"),
-        ({"entry_z": 6.0}, "thresholds must be exit_z < entry_z < stop_z"),
+        ({"entry_z": 6.0}, "levels must be exit_z < entry_z < stop_z"),
     ],
 )
 def test_keys_out_of_range_are_refused(keys: dict[str, Any], text: str) -> None:
