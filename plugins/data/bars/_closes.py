@@ -80,7 +80,7 @@ class SymbolCloses:
         Raises
         ------
         DataError
-            If none can be traded.
+            If none can be traded, or some were before 1970, when the engine answers no order.
         """
         summary, report = Summary(), FeedReport()
         content = _Content()
@@ -89,16 +89,25 @@ class SymbolCloses:
             summary.first_ts = int(closes.ts[0]) if summary.high_px == 0.0 else summary.first_ts
             summary.last_ts = int(closes.ts[-1])
             summary.high_px = max(summary.high_px, float(closes.px.max()))
+        self._check(summary, report)
+        summary.rows, summary.dropped = report.rows_read, dict(report.dropped)
+        summary.whole_volumes = not report.notes.get("parts_of_units", False)
+        summary.content = content.hexdigest()
+        return summary
+
+    def _check(self, summary: Summary, report: FeedReport) -> None:
         if summary.high_px == 0.0:
             raise DataError(
                 f"source {self._config.source} has no bar of {self.symbol} that can be traded in the time asked for:"
                 f" {report.rows_read:,} read, {sum(report.dropped.values()):,} left out."
                 " Give another data.start, data.end or data.skip_flags."
             )
-        summary.rows, summary.dropped = report.rows_read, dict(report.dropped)
-        summary.whole_volumes = not report.notes.get("parts_of_units", False)
-        summary.content = content.hexdigest()
-        return summary
+        opens_ts = summary.first_ts - self.interval_ns
+        if opens_ts <= 0:
+            raise DataError(
+                f"bars of {self.symbol} must open after 1970-01-01 to be traded, the first opens"
+                f" {np.datetime64(opens_ts, 'ns').astype('M8[s]')}. Give data.start=1970-01-02."
+            )
 
     def checked_blocks(self, report: FeedReport) -> Iterator[Closes]:
         """Yield `blocks`, and check that they are those of `summary`.

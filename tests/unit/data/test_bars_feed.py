@@ -165,6 +165,16 @@ def test_start_and_end_choose_bars_by_their_opening(tmp_path: Path) -> None:
         feed_of(tmp_path, start="2021-01-01")
 
 
+def test_bars_before_1970_are_refused_for_the_engine_answers_no_order_then(tmp_path: Path) -> None:
+    first = -OPEN_US // (DAY_NS // 1_000)
+    store_bars(tmp_path, {"AAA": [100.0, 101.0, 102.0]}, at=[first - 1, first, first + 1])
+    with pytest.raises(
+        DataError, match=r"bars of AAA must open after 1970-01-01 .* opens 1969-12-31T00:00:00"
+    ):
+        feed_of(tmp_path)
+    assert len(events_of(tmp_path, start="1970-01-02")[0]) == 4
+
+
 def test_blocks_of_any_size_give_the_same_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(5)
     closes = np.round(100 * np.exp(np.cumsum(rng.normal(0, 0.01, 200))), 2)
