@@ -354,3 +354,14 @@ def test_the_tables_can_be_made_in_postgresql():
         text += "".join(str(CreateIndex(i).compile(dialect=postgresql.dialect())) for i in table.indexes)
     assert 'symbol_a TEXT COLLATE "C" NOT NULL' in text
     assert "TIMESTAMP WITH TIME ZONE" in text
+
+
+def test_who_writes_has_the_database_from_the_beginning_of_the_transaction(store, tmp_path):
+    store.register_symbols(["A"], "etf")
+    entered = []
+    first, second = (
+        Database(sqlite_url(tmp_path / "research.sqlite"), busy_timeout_s=0.05) for _ in range(2)
+    )
+    with first.writing(), pytest.raises(StorageError, match="is locked by another process"), second.writing():
+        entered.append(second)
+    assert entered == []
