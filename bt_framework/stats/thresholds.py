@@ -121,7 +121,7 @@ def bertram_entry(theta: float, sigma: float, cost: float) -> float:
         Units of the spread: enter at ``mu - distance``, leave at ``mu + distance``. NaN if there is none, see
         `bertram_thresholds`.
     """
-    if not (0.0 < theta < math.inf and 0.0 < sigma < math.inf):
+    if not (0.0 < theta < math.inf and 0.0 < sigma < math.inf and 0.0 <= cost < math.inf):
         return math.nan
     sd = sigma / math.sqrt(2.0 * theta)
     return sd * bertram_z(cost / sd) if 0.0 < sd < math.inf else math.nan
@@ -150,7 +150,7 @@ def bertram_thresholds(out: Any, theta: float, sigma: float, cost: float) -> int
     if not 0.0 <= cost < math.inf:
         return _set_thresholds(out, math.nan, math.nan, _BAD_COST)
     sd = sigma / math.sqrt(2.0 * theta)
-    z = bertram_z(cost / sd) if sd > 0.0 else math.nan
+    z = bertram_z(cost / sd) if 0.0 < sd < math.inf else math.nan
     if math.isnan(z):
         return _set_thresholds(out, math.nan, math.nan, _OUT_OF_REACH)
     return _set_thresholds(out, -z, z, _OK)
