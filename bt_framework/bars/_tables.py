@@ -16,6 +16,8 @@ from bt_framework.errors import DataError
 VALUES = ("open", "high", "low", "close", "volume")
 _NS_RANGE_US = (1 << 63) // 1_000 - 1
 """Times beyond it are no int64 nanoseconds."""
+_SYMBOL = r"^[^\pC\pZ]([^\pC\p{Zl}\p{Zp}]{0,98}[^\pC\pZ])?$"
+"""No control characters, line breaks or space around it: it is shown on terminals, and names files."""
 
 
 def checked(table: pa.Table, source: str) -> pa.Table:
@@ -50,7 +52,11 @@ def checked(table: pa.Table, source: str) -> pa.Table:
     bars = pa.table(columns, schema=BAR_SCHEMA)
     factors = bars["adj_factor"]
     _refuse(bars, pc.invert(pc.greater(factors, 0.0)), source, "adj_factor must be > 0")
-    _refuse(bars, pc.equal(bars["symbol"], ""), source, "symbol must not be empty")
+    names = bars["symbol"].unique()
+    unusual = pc.is_in(
+        bars["symbol"], value_set=names.filter(pc.invert(pc.match_substring_regex(names, _SYMBOL)))
+    )
+    _refuse(bars, unusual, source, "symbol must be 1 to 100 printable characters without space around them")
     outside = pc.greater(pc.abs(pc.cast(bars["datetime"], pa.int64())), _NS_RANGE_US)
     _refuse(bars, outside, source, "datetime must lie between 1677 and 2262")
     return bars
@@ -61,8 +67,9 @@ def _refuse(table: pa.Table, wrong: Any, source: str, rule: str) -> None:
     at = pc.index(wrong, True).as_py()
     if at >= 0:
         symbol, time = table["symbol"][at].as_py(), table["datetime"].cast(pa.int64())[at].as_py()
-        when = "no time" if time is None else f"{table['datetime'][at]}"
-        raise DataError(f"bars of {source}: {rule}, was not for {symbol} at {when} (row {at}).")
+        when = "no time" if time is None else f"{np.datetime64(time, 'us')}"
+        name = symbol if symbol and symbol.isprintable() else repr(symbol)
+        raise DataError(f"bars of {source}: {rule}, was not for {name} at {when} (row {at}).")
 
 
 def times_us(table: pa.Table) -> np.ndarray[Any, Any]:

@@ -30,6 +30,10 @@ START_US = 1_704_067_200_000_000
 """2024-01-01."""
 
 
+FAR = 1_577_836_860_000_000_000
+"""A time in us that datetime does not have."""
+
+
 def bars(symbol: str, hours: list[int], step_ns: int = HOUR_NS) -> pa.Table:
     """Bars at these steps after the start; the close says which."""
     at = np.asarray(hours, np.int64)
@@ -159,17 +163,36 @@ def test_bars_that_are_double_or_out_of_order_are_refused(tmp_path, hours, messa
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("adj_factor", 0.0, "bars of venue: adj_factor must be > 0, was not for A at 2024-01-01 01:00:00"),
-        ("close", float("inf"), "bars of venue: close must be finite, was not for A at 2024-01-01 01:00:00"),
-        ("symbol", "", "bars of venue: symbol must not be empty, was not for  at 2024-01-01 01:00:00"),
-        ("symbol", None, "bars of venue: symbol must be given, was not for None at 2024-01-01 01:00:00"),
+        ("adj_factor", 0.0, "bars of venue: adj_factor must be > 0, was not for A at 2024-01-01T01:00:00"),
+        ("close", float("inf"), "bars of venue: close must be finite, was not for A at 2024-01-01T01:00:00"),
+        *[
+            (
+                "symbol",
+                symbol,
+                "bars of venue: symbol must be 1 to 100 printable characters without space around them, was not for"
+                f" {shown} at 2024-01-01T01:00:00.000000 (row 1).",
+            )
+            for symbol, shown in [
+                ("", "''"),
+                ("A\x1b[31mB", r"'A\x1b[31mB'"),
+                ("A\nB", r"'A\nB'"),
+                (" A", " A"),
+            ]
+        ],
+        ("symbol", "A" * 101, "bars of venue: symbol must be 1 to 100 printable characters"),
+        ("symbol", None, "bars of venue: symbol must be given, was not for None at 2024-01-01T01:00:00"),
+        (
+            "datetime",
+            FAR,
+            "bars of venue: datetime must lie between 1677 and 2262, was not for A at 51969-08-29T16:40:00.000000",
+        ),
         ("datetime", None, "bars of venue: datetime must be given, was not for A at no time (row 1)."),
         ("adj_factor", float("nan"), "bars of venue: adj_factor must be > 0"),
     ],
 )
 def test_values_that_break_the_schema_are_refused(tmp_path, column, value, message):
     table = bars("A", [0, 1, 2])
-    values = table[column].to_pylist()
+    values = (table[column].cast(pa.int64()) if column == "datetime" else table[column]).to_pylist()
     values[1] = value
     at = BAR_SCHEMA.get_field_index(column)
     broken = table.set_column(at, BAR_SCHEMA.field(at), pa.array(values, BAR_SCHEMA.field(at).type))
