@@ -20,9 +20,10 @@ _MICRO, _TAKER = 1, 1  # ordinal places in PriceKind and Execution
 @kernel
 def sample_px(market, asset, p):
     """Price of an instrument, NaN while a side of its book is missing or the book is crossed."""
-    if not market.best_ask_px(asset) > market.best_bid_px(asset):
+    bid_px, ask_px = market.best_bid_px(asset), market.best_ask_px(asset)
+    if not ask_px > bid_px:
         return math.nan
-    return market.micro_px(asset) if p.price == _MICRO else market.mid_px(asset)
+    return market.micro_px(asset) if p.price == _MICRO else (bid_px + ask_px) / 2
 
 
 @kernel
@@ -195,6 +196,8 @@ def work_legs(market, account, out, s, p):
     """Work all legs; take with legs that lag, and give up a position of which a leg stays missing."""
     count = market.count()
     done = legs_done(market, account, s)
+    if done == count and account.order_count() == 0:
+        return
     waited_ns = market.now_ts() - s.decided_ts
     if s.direction != 0 and 0 < done < count and waited_ns >= 3 * p.chase_after_ns + p.sample_ns:
         # Chasing did not help either (risk refuses it, say): a part of the legs is no position to keep.

@@ -46,8 +46,9 @@ def regress(y, x, count):
     """
     mean_x, mean_y = 0.0, 0.0
     for i in range(count):
-        mean_x += x[i] / count
-        mean_y += y[i] / count
+        mean_x += x[i]
+        mean_y += y[i]
+    mean_x, mean_y = mean_x / count, mean_y / count
     s_xx, s_xy = 0.0, 0.0
     for i in range(count):
         s_xx += (x[i] - mean_x) ** 2
@@ -66,7 +67,8 @@ def spread_z(y, x, count, hedge_ratio, spread):
     """
     mean = 0.0
     for i in range(count):
-        mean += (y[i] - hedge_ratio * x[i] - spread) / count
+        mean += y[i] - hedge_ratio * x[i] - spread
+    mean /= count
     squares = 0.0
     for i in range(count):
         squares += (y[i] - hedge_ratio * x[i] - spread - mean) ** 2

@@ -54,7 +54,8 @@ def window_z(values, latest, scale):
     """
     mean = 0.0
     for value in values:
-        mean += (value - latest) / len(values)
+        mean += value - latest
+    mean /= len(values)
     squares = 0.0
     for value in values:
         squares += (value - latest - mean) ** 2
