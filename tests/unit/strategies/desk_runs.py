@@ -20,7 +20,7 @@ TICK = 0.001
 
 @dataclass(frozen=True)
 class DeskRun:
-    """What a strategy did: positions after each close, signals with the number of the close, and its state."""
+    """What a strategy did: positions after each close, signals as (close, kind, direction), and its state."""
 
     positions: np.ndarray[Any, Any]
     signals: list[tuple[int, int, int]]
@@ -35,16 +35,16 @@ def run_on_desk(
     unit_qty: float = 100.0,
     lots: Sequence[float] = (),
     every_s: float = 60.0,
-    fills: bool = True,
+    ends_after: float = 10.0,
 ) -> DeskRun:
     """Wake the strategy's kernel, in plain Python, at each row of `closes`, shape (n, n_instruments).
 
-    A NaN close is an instrument without an update. ``signals`` are (close, kind, direction).
+    A NaN close is an instrument without an update. The run ends `ends_after` steps after the last row.
     """
     closes = np.asarray(closes, float)
     count = closes.shape[1]
     instruments = [Instrument(f"S{i}", TICK, (lots or [1.0] * count)[i]) for i in range(count)]
-    desk = Desk(instruments, end_s=(len(closes) + 10) * every_s, plain=True)
+    desk = Desk(instruments, end_s=(len(closes) + ends_after) * every_s, plain=True)
     reference = strategy.kernels.on_book or strategy.kernels.on_timer
     module, _, name = str(reference).partition(":")
     wake = PlainForms().of(getattr(importlib.import_module(module), name))
@@ -59,7 +59,7 @@ def run_on_desk(
         desk.begin()
         wake(desk.market, desk.account, desk.out, p, s, w)
         signals += [(at, int(x["kind"]), int(x["direction"])) for x in desk.signals]
-        for intent in desk.intents if fills else ():
+        for intent in desk.intents:
             assert intent["order_type"] == OrderType.MARKET
             assert intent["signal_id"] > 0
             desk.ledger[intent["asset"]]["position_qty"] += intent["side"] * intent["qty"]
