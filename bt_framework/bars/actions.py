@@ -19,6 +19,7 @@ the previous close is theirs. Quandl, "WIKI EOD stock prices", methodology: the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -38,6 +39,8 @@ from bt_framework.errors import DataError
 from bt_framework.registry import unknown_name
 
 KINDS = ("split", "dividend")
+_MOST_FACTOR = 1e100
+"""Of all ex-dates of a symbol together; beyond, products of prices and factors are no numbers."""
 _PRICES = ("open", "high", "low", "close")
 _DAY_US = DAY_NS // 1_000
 _EPOCH = date(1970, 1, 1)
@@ -165,6 +168,12 @@ def steps_of(bars: pa.Table, ex_dates: Sequence[ExDate], dividends: DividendConv
             )
         factor = _factor(event, close_px[first - 1], close_px[first], dividends)
         steps.append(Step(int(at[first]), factor))
+    whole = math.prod(step.factor for step in steps)
+    if not 1 / _MOST_FACTOR < whole < _MOST_FACTOR:
+        raise DataError(
+            f"the corporate actions of {ex_dates[0].symbol} give its first prices the factor {whole:g}, which must be"
+            f" between {1 / _MOST_FACTOR:g} and {_MOST_FACTOR:g}. Correct their values."
+        )
     return steps
 
 

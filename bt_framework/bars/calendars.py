@@ -15,6 +15,8 @@ from bt_framework.errors import ConfigError, DataError
 from bt_framework.registry import unknown_name
 from bt_framework.units import format_duration_ns
 
+_MOST_BARS = 50_000_000
+"""In a range without nights; more are a mistake, and do not fit into memory."""
 _MARGIN = timedelta(days=10)
 """Longer than any holiday: a calendar over this long has a session; no session is longer."""
 
@@ -39,7 +41,7 @@ def expected_opens_us(calendar: str, interval_ns: int, first_us: int, last_us: i
     Raises
     ------
     ConfigError
-        If there is no such calendar, or none for this interval.
+        If there is no such calendar, or none for this interval, which may be too short for the range too.
     DataError
         If the calendar does not reach as far back or ahead.
     """
@@ -47,6 +49,13 @@ def expected_opens_us(calendar: str, interval_ns: int, first_us: int, last_us: i
         raise ConfigError(
             f"bars.calendar knows bars of a day or less, was asked for {format_duration_ns(interval_ns)}. Leave it"
             " out."
+        )
+    count = (last_us - first_us) * 1_000 // interval_ns
+    if count > _MOST_BARS:
+        raise ConfigError(
+            f"bars.calendar knows up to {_MOST_BARS:,} bars, was asked for {count:,} of"
+            f" {format_duration_ns(interval_ns)}. Look at bars.interval_ns and at the first and last bar, or leave the"
+            " calendar out."
         )
     begin, end = _day(first_us), _day(last_us)
     if interval_ns == DAY_NS:

@@ -32,7 +32,7 @@ def found_columns(names: Sequence[str], given: Mapping[str, str], where: str) ->
     Raises
     ------
     DataError
-        If a column is not there, comes twice, or two have the usual name of one field.
+        If a column is not there, comes twice or is two fields, or two have the usual name of one field.
     """
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
@@ -52,6 +52,12 @@ def found_columns(names: Sequence[str], given: Mapping[str, str], where: str) ->
             raise DataError(
                 f"{where}: the {field} may be {' or '.join(map(repr, matches))}. Say which with"
                 f" bars.columns.{field}=NAME."
+            )
+        if matches and matches[0] in found.values():
+            other = next(name for name, column in found.items() if column == matches[0])
+            raise DataError(
+                f"{where}: the column {matches[0]!r} is taken for the {other} and the {field}. A column is one of them:"
+                f" give bars.columns.{other} or bars.columns.{field} another name, or '' for none."
             )
         if matches:
             found[field] = matches[0]

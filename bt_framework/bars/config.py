@@ -69,6 +69,8 @@ class BarSourceConfig(ComponentConfig):
         super().__post_init__()
         if int(self.interval_ns) < 0:
             raise ConfigError(f"interval_ns must be >= 0, was {self.interval_ns}.")
+        if int(self.interval_ns) % 1_000:
+            raise ConfigError(f"interval_ns must be whole microseconds, was {self.interval_ns}.")
         if self.max_gap < 0:
             raise ConfigError(f"max_gap must be >= 0, was {self.max_gap}.")
         if self.outlier_window < 3:

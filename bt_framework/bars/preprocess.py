@@ -43,6 +43,8 @@ _NORMAL_MAD = 1.4826
 _NO_VARIATION = 1e-12
 """A window that varies less does not vary: what is left are rounding errors."""
 _ROWS_AT_ONCE = 65_536
+_MOST_FILLS = 50_000_000
+"""Bars made for one symbol; more are a mistake, and do not fit into memory."""
 _DAY_US = DAY_NS // 1_000
 _Array = np.ndarray[Any, Any]
 
@@ -249,6 +251,11 @@ def _gaps(times: _Array, interval_ns: int, opens_us: _Array | None, max_gap: int
     counts = (distance - 1) // interval_us
     unknown = interval_ns >= DAY_NS
     fillable = np.minimum(counts, 0 if unknown else max_gap)
+    if fillable.sum() > _MOST_FILLS:
+        raise DataError(
+            f"bars.max_gap={max_gap} would fill up to {fillable.sum():,} bars of a symbol, {_MOST_FILLS:,} are the"
+            " most. Look at bars.interval_ns and the times of its bars, or lower bars.max_gap."
+        )
     previous = np.repeat(np.arange(len(distance)), fillable)
     place = np.arange(len(previous)) - np.repeat(np.cumsum(fillable) - fillable, fillable) + 1
     return _Gaps(

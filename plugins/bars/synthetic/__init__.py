@@ -21,7 +21,6 @@ from bt_framework.bars.config import BarSourceConfig
 from bt_framework.config.schema import Duration, param
 from bt_framework.config.settings import parse_time_ns
 from bt_framework.errors import ConfigError
-from bt_framework.units import NS_PER_US
 
 if TYPE_CHECKING:
     from bt_plugins.bars.synthetic._source import SyntheticBars
@@ -54,8 +53,6 @@ class Synthetic(BarSourceConfig):
         for key in ("interval_ns", "start_px", "volatility", "volume"):
             if not 0 < getattr(self, key) < inf:
                 raise ConfigError(f"{key} must be > 0 and finite, was {getattr(self, key)}.")
-        if int(self.interval_ns) % NS_PER_US:
-            raise ConfigError(f"interval_ns must be whole microseconds, was {self.interval_ns}.")
         for key, most in (("symbols", 999), ("length", 10**9)):
             if not 1 <= getattr(self, key) <= most:
                 raise ConfigError(f"{key} must be between 1 and {most:,}, was {getattr(self, key)}.")

@@ -80,3 +80,8 @@ def test_times_are_ascending_over_a_change_of_clocks():
     times = expected_opens_us("XNYS", 30 * MIN_NS, us("2024-03-01"), us("2024-03-31"))
     assert (np.diff(times) > 0).all()
     assert len(times) == 13 * 20
+
+
+def test_more_bars_than_memory_holds_are_refused():
+    with pytest.raises(ConfigError, match=r"knows up to 50,000,000 bars, was asked for 86,400,000 of 1ms\."):
+        opens("24/7", 1_000_000, "2024-01-01", "2024-01-02")

@@ -262,3 +262,12 @@ def test_a_file_of_actions_that_cannot_be_read_is_refused(tmp_path, text, messag
         read_actions(path)
     with pytest.raises(DataError, match="cannot be read"):
         read_actions(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize("split", [1e300, 1e-300])
+def test_factors_that_are_no_numbers_are_refused(split):
+    actions = table(action(1, "split", split), action(2, "split", split))
+    with pytest.raises(
+        DataError, match=r"the corporate actions of A give its first prices the factor (0|inf), which"
+    ):
+        adjustment_factors(daily([1.0, 1.0, 1.0]), actions)

@@ -231,3 +231,17 @@ def test_bars_without_a_close_count_as_missing():
     )
     with pytest.raises(DataError, match="A has no close in any of its 2 bars"):
         with_closes(bars.slice(0, 2), max_gap=5)
+
+
+def test_more_fills_than_memory_holds_are_refused():
+    with pytest.raises(DataError) as caught:
+        preprocess(minutes([0, 10**9], [1, 2]), rules(missing=MissingBars.ffill, max_gap=10**12), MIN_NS)
+    assert str(caught.value) == (
+        "bars.max_gap=1000000000000 would fill up to 999,999,999 bars of a symbol, 50,000,000 are the most. Look at"
+        " bars.interval_ns and the times of its bars, or lower bars.max_gap."
+    )
+
+
+def test_an_interval_is_whole_microseconds_as_times_are():
+    with pytest.raises(ConfigError, match=r"interval_ns must be whole microseconds, was 1500\."):
+        rules(interval_ns=1_500)

@@ -196,7 +196,7 @@ def test_names_intervals_and_keys_that_do_not_fit_are_refused(archive):
     )
     assert refused(months) == f"{months}: months are not of one length. Take 1d archives."
     assert refused(minute, hour).startswith("bars.files must be of one interval, were of 1h and 1m.")
-    with pytest.raises(ConfigError, match=r"interval_ns must be 0 or that of the files, 1m, was 5\."):
-        list(build(BinanceKlines(files=[minute], interval_ns=5)).tables(lambda done, total: None))
+    with pytest.raises(ConfigError, match=r"interval_ns must be 0 or that of the files, 1m, was 5000\."):
+        list(build(BinanceKlines(files=[minute], interval_ns=5_000)).tables(lambda done, total: None))
     with pytest.raises(ConfigError, match=r"files must name at least one file, was \[\]\."):
         list(build(BinanceKlines()).tables(lambda done, total: None))

@@ -308,3 +308,15 @@ def test_symbols_that_do_not_fit_the_files_are_refused(write):
         with pytest.raises(ConfigError) as error:
             list(build(Csv(files=files, **keys)).tables(lambda done, total: None))
         assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("columns", "both"),
+    [({"close": "symbol"}, "symbol and the close"), ({"dividend": "close"}, "close and the dividend")],
+)
+def test_a_column_is_one_field_only(write, columns, both):
+    path = write("time,symbol,close\n2024-01-02,A,1\n")
+    with pytest.raises(
+        DataError, match=f"the column '{next(iter(columns.values()))}' is taken for the {both}"
+    ):
+        rows(path, columns=columns)
