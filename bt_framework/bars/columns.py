@@ -37,7 +37,7 @@ def found_columns(names: Sequence[str], given: Mapping[str, str], where: str) ->
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise DataError(f"{where} has two columns {twice[0]!r}. Rename one of them.")
-    found = {}
+    found: dict[str, str] = {}
     for field in FIELDS:
         if field in given:
             if given[field] and given[field] not in names:
