@@ -217,6 +217,47 @@ def _least_squares(x: np.ndarray, y: np.ndarray, intercept: bool) -> tuple[Kalma
     return prior, np.array([r, n * r / float(x @ x), r])
 
 
+@dataclass(frozen=True)
+class KalmanEstimator:
+    """Options of the estimation of variances; see `fit_kalman`."""
+
+    method: str = "ml"
+    intercept: bool = True
+    prior: KalmanPrior | None = None
+    max_iterations: int = 1_000
+
+    def __post_init__(self) -> None:
+        if self.method not in ("ml", "em"):
+            raise ValueError(f"method must be ml or em, was {self.method!r}.")
+        if self.max_iterations < 1:
+            raise ValueError(f"max_iterations must be >= 1, was {self.max_iterations!r}.")
+
+    def fit(self, x: ArrayLike, y: ArrayLike) -> KalmanFit:
+        """Estimate the variances of y's regression on x; see `fit_kalman`."""
+        x, y = np.ascontiguousarray(x, np.float64), np.ascontiguousarray(y, np.float64)
+        if x.ndim != 1 or x.shape != y.shape:
+            raise ValueError(f"x and y must have one shape (n_steps,), were {x.shape} and {y.shape}.")
+        sample = _Sample(x, y, intercept=self.intercept, prior=self.prior)
+        search = _climb if self.method == "ml" else _expect
+        noise, path, iterations, converged = search(sample, self.max_iterations)
+        found = sample.new_filter(noise)
+        found.filter(x, y)
+        q_intercept, q_slope, r = (float(value) for value in noise)
+        return KalmanFit(
+            self.method,
+            q_intercept,
+            q_slope,
+            r,
+            log_likelihood=found.log_likelihood,
+            log_likelihoods=tuple(path),
+            iterations=iterations,
+            converged=converged,
+            n=sample.n,
+            prior=sample.prior,
+            filter=found,
+        )
+
+
 def fit_kalman(
     x: ArrayLike,
     y: ArrayLike,
@@ -264,31 +305,7 @@ def fit_kalman(
     >>> 0.008 < fit.q_slope**0.5 < 0.012, 0.095 < fit.r**0.5 < 0.105
     (True, True)
     """
-    x, y = np.ascontiguousarray(x, np.float64), np.ascontiguousarray(y, np.float64)
-    if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"x and y must have one shape (n_steps,), were {x.shape} and {y.shape}.")
-    if method not in ("ml", "em"):
-        raise ValueError(f"method must be ml or em, was {method!r}.")
-    if max_iterations < 1:
-        raise ValueError(f"max_iterations must be >= 1, was {max_iterations!r}.")
-    sample = _Sample(x, y, intercept=intercept, prior=prior)
-    noise, path, iterations, converged = (_climb if method == "ml" else _expect)(sample, max_iterations)
-    found = sample.new_filter(noise)
-    found.filter(x, y)
-    q_intercept, q_slope, r = (float(value) for value in noise)
-    return KalmanFit(
-        method,
-        q_intercept,
-        q_slope,
-        r,
-        log_likelihood=found.log_likelihood,
-        log_likelihoods=tuple(path),
-        iterations=iterations,
-        converged=converged,
-        n=sample.n,
-        prior=sample.prior,
-        filter=found,
-    )
+    return KalmanEstimator(method, intercept, prior, max_iterations).fit(x, y)
 
 
 def _start(sample: _Sample, share: float) -> np.ndarray:

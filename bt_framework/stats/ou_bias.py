@@ -16,7 +16,7 @@ Journal of Econometrics 149, 65-81.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,6 +97,45 @@ def ou_unbias(out: Any, dt_s: float) -> int:
     return _OK
 
 
+_CORRECTIONS = ("tang_chen", "kendall", "jackknife")
+
+
+@dataclass(frozen=True)
+class OuEstimator:
+    """How an Ornstein-Uhlenbeck process is fitted.
+
+    Attributes
+    ----------
+    method : str
+        "ml" (`bt_framework.stats.ou.fit_ou`), "moments" (`ou_moments`), or maximum likelihood without the bias of theta
+        by "tang_chen", "kendall" or "jackknife" (`ou_unbiased`).
+    blocks : int
+        Parts of the jackknife, >= 2.
+    """
+
+    method: str = "ml"
+    blocks: int = 2
+
+    def __post_init__(self) -> None:
+        methods = ("ml", "moments", *_CORRECTIONS)
+        if self.method not in methods:
+            raise ValueError(f"method must be one of {', '.join(methods)}, was {self.method!r}.")
+        _check_blocks(self.blocks)
+
+    def fit(self, values: ArrayLike, dt_s: float) -> OuFit:
+        """Fit a process to evenly spaced values, `dt_s` seconds apart; see the method's function."""
+        if self.method == "ml":
+            return fit_ou(values, dt_s)
+        if self.method == "moments":
+            return ou_moments(values, dt_s)
+        return ou_unbiased(values, dt_s, self.method, self.blocks)
+
+
+def _check_blocks(blocks: int) -> None:
+    if blocks < 2:
+        raise ValueError(f"blocks must be >= 2, was {blocks!r}.")
+
+
 def ou_unbiased(values: ArrayLike, dt_s: float, method: str = "tang_chen", blocks: int = 2) -> OuFit:
     """Fit an Ornstein-Uhlenbeck process by maximum likelihood and correct theta's bias.
 
@@ -143,10 +182,9 @@ def ou_unbiased(values: ArrayLike, dt_s: float, method: str = "tang_chen", block
     >>> fit_ou(x, 0.1).theta > ou_unbiased(x, 0.1).theta > 0.0
     True
     """
-    if method not in ("tang_chen", "kendall", "jackknife"):
+    if method not in _CORRECTIONS:
         raise ValueError(f"method must be tang_chen, kendall or jackknife, was {method!r}.")
-    if blocks < 2:
-        raise ValueError(f"blocks must be >= 2, was {blocks!r}.")
+    _check_blocks(blocks)
     fit = fit_ou(values, dt_s)
     if fit.status is not OuStatus.OK:
         return fit
