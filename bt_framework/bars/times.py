@@ -104,8 +104,13 @@ def _of_texts(values: pa.ChunkedArray, form: str, zone: str) -> np.ndarray[Any, 
         return _of_numbers(_cast(values, pa.int64()), form, zone)
     if first[10:] == "" and pc.all(pc.equal(pc.utf8_length(values), 10)).as_py():
         return _int64(_cast(values, pa.timestamp("us")))
-    if pc.all(pc.match_substring_regex(values, _HAS_OFFSET)).as_py():
+    zoned = pc.match_substring_regex(values, _HAS_OFFSET)
+    if pc.all(zoned).as_py():
         return _int64(_cast(values, pa.timestamp("us", tz="UTC")))
+    if pc.any(zoned).as_py():
+        row = pc.index(zoned, False).as_py()
+        time = values[row].as_py()
+        raise BadTime(row, f"the time {time!r} does not say its zone, others do" if time else _MISSING)
     return _utc(_int64(_cast(values, pa.timestamp("us"))), zone)
 
 
@@ -126,9 +131,16 @@ def _cast(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     while bad - good > 1:
         middle = (good + bad) // 2
         good, bad = (middle, bad) if _can_be(values.slice(0, middle), kind) else (good, middle)
-    time = values[good].as_py()
-    problem = _MISSING if time == "" else f"the time {time!r} is not understood; set bars.time_format"
+    time = _shown(values, good)
+    problem = _MISSING if time == "''" else f"the time {time} is not understood; set bars.time_format"
     raise BadTime(good, problem)
+
+
+def _shown(values: pa.ChunkedArray, row: int) -> str:
+    """A value for a message, also a time that datetime does not have."""
+    if not pa.types.is_timestamp(values.type):
+        return repr(values[row].as_py())
+    return str(np.datetime64(values.slice(row, 1).cast(pa.int64())[0].as_py(), values.type.unit))
 
 
 def _can_be(values: pa.ChunkedArray, kind: pa.DataType) -> bool:

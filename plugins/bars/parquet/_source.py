@@ -37,6 +37,9 @@ class ParquetBars(RowSource):
                 for name in numbers:
                     place = block.schema.get_field_index(name)
                     block = block.set_column(place, name, _doubles(path, name, block[name]))
+                for name in others:
+                    place = block.schema.get_field_index(name)
+                    block = block.set_column(place, name, _plain(path, name, block[name]))
                 yield block
 
 
@@ -55,3 +58,15 @@ def _doubles(path: Path, name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
         raise DataError(f"{path}: the column {name} must be numbers, was {kind}.")
     return values.cast(pa.float64(), safe=False)
+
+
+def _plain(path: Path, name: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Times or symbols; texts as such, whatever form they have in the file."""
+    types, kind = pa.types, values.type
+    if types.is_dictionary(kind):
+        values, kind = values.cast(kind.value_type), kind.value_type
+    if types.is_timestamp(kind) or types.is_date(kind) or types.is_integer(kind) or types.is_floating(kind):
+        return values
+    if not (types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind)):
+        raise DataError(f"{path}: the column {name} must be times, numbers or texts, was {kind}.")
+    return values.cast(pa.string())

@@ -111,3 +111,34 @@ def test_wrong_files_are_named(write, tmp_path):
     assert refused(str(tmp_path / "C.parquet")).startswith(
         f"{tmp_path / 'C.parquet'} cannot be read as Parquet: "
     )
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("time", pa.array([[1]]), ": the column time must be times, numbers or texts, was list<"),
+        (
+            "time",
+            pa.array([2**60], pa.duration("us")),
+            ": the column time must be times, numbers or texts, was duration",
+        ),
+        ("symbol", pa.array([["A"]]), ": the column symbol must be times, numbers or texts, was list<"),
+        ("symbol", pa.array([b"\xff"]), " cannot be read as Parquet: Invalid UTF8 payload."),
+        ("time", pa.array([2**45], pa.timestamp("s")), ", row 1: the time 1116918-"),
+        (
+            "time",
+            pa.array([1], pa.timestamp("ns")),
+            ", row 1: the time 1970-01-01T00:00:00.000000001 is not understood",
+        ),
+    ],
+)
+def test_columns_of_other_types_are_refused(write, column, values, message):
+    columns = {"time": [date(2024, 1, 2)], "symbol": ["A"], "close": [1.0]} | {column: values}
+    path = write(columns)
+    assert refused(path).startswith(f"{path}{message}")
+
+
+def test_texts_of_every_form_are_read(write):
+    columns = {"time": [b"2024-01-02"], "symbol": pa.array(["A"]).dictionary_encode(), "close": [1.0]}
+    (row,) = bars(write(columns)).to_pylist()
+    assert (row["symbol"], f"{row['datetime']:%Y-%m-%d}") == ("A", "2024-01-02")

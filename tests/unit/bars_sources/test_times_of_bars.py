@@ -137,3 +137,11 @@ def test_days_of_events_are_those_of_the_clock_they_were_written_by():
 def test_numbers_of_other_kinds_are_no_times():
     with pytest.raises(BadTime, match="not understood"):
         us([Decimal("1.5")], "s", kind=pa.decimal128(5, 2))
+
+
+def test_times_with_and_without_a_zone_are_not_mixed():
+    with pytest.raises(
+        BadTime, match="the time '2024-01-03T00:00:00' does not say its zone, others do"
+    ) as caught:
+        times_us(pa.chunked_array([["2024-01-02T00:00:00Z", "2024-01-03T00:00:00"]]), "auto", "UTC")
+    assert caught.value.row == 1
