@@ -35,8 +35,12 @@ STATE = np.dtype(
         *[(name, LEVELS[name]) for name in LEVELS.names or ()],
         ("first_ts", "i8"),
         ("entry_half_life_s", "f8"),
+        ("news_from_ts", "i8"),
+        ("in_filter", "i8"),
     ]
 )
+"""``news_from_ts`` is when the first bar closes that a stored filter has not seen, ``in_filter`` whether this sample has
+been taken in before."""
 
 _ENTER, _EXIT = int(SignalKind.ENTER), int(SignalKind.EXIT)
 _STOP, _FLATTEN = int(SignalKind.STOP), int(SignalKind.FLATTEN)
@@ -88,7 +92,9 @@ def estimate(prices, s, w, p, dt_s, optimal):
     at = s.samples % capacity
     w[0, at], w[1, at] = x, y
     s.samples += 1
-    kalman_update(s.kalman, x, y, p.intercept_drift_sd**2, p.hedge_ratio_drift_sd**2, p.observation_sd**2)
+    if s.in_filter == 0:
+        noise = p.intercept_drift_sd**2, p.hedge_ratio_drift_sd**2, p.observation_sd**2
+        kalman_update(s.kalman, x, y, noise[0], noise[1], noise[2])
     if s.samples < capacity or s.samples % p.reestimate_every != 0:
         return
     oldest = s.samples % capacity
@@ -162,6 +168,7 @@ def step(views, records, by_update, optimal):
         dt_s = p.sample_ns / _NS_PER_S
         if by_update is not None:
             dt_s = mean_step_s(market.now_ts(), s, w)
+        s.in_filter = 1 if market.now_ts() < s.news_from_ts else 0
         estimate((y, x), s, w, p, dt_s, optimal)
         if s.stationary_sd > 0 and not closing:
             trade(market, account, out, p, s, y - s.hedge_ratio * x)

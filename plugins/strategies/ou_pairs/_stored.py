@@ -18,6 +18,8 @@ from bt_framework.units import format_duration_ns
 from bt_plugins.strategies.ou_pairs import OuPairs, ThresholdMethod
 from bt_plugins.strategies.ou_pairs._levels import SECONDS_PER_YEAR
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -51,6 +53,8 @@ class Stored:
         for name, value in self.levels.items():
             setattr(state, name, value)
         state.armed = state.ready = 1
+        known_us = (self.kalman.as_of - _EPOCH) // timedelta(microseconds=1)
+        state.news_from_ts = known_us * 1_000 + self.kalman.interval_ns
 
 
 def stored_parameters(config: OuPairs, store_dir: Path, symbols: Sequence[str], start_ts: int) -> Stored:
@@ -65,7 +69,7 @@ def stored_parameters(config: OuPairs, store_dir: Path, symbols: Sequence[str], 
     """
     store = ResearchStore.in_folder(store_dir)
     pair_id, *_ = pair_of(*symbols)
-    known_at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start_ts // 1_000)
+    known_at = _EPOCH + timedelta(microseconds=start_ts // 1_000)
     narrower = {"y_symbol": symbols[0], "log_prices": True}
     if config.stored_source:
         narrower["source"] = config.stored_source

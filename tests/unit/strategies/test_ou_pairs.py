@@ -13,13 +13,18 @@ from desk_runs import DeskRun, run_on_desk
 
 from bt_framework.engine.legs import Execution
 from bt_framework.errors import ConfigError, DataError
+from bt_framework.jit import PlainForms
 from bt_framework.records import SignalKind as S
+from bt_framework.results.run import Instrument
+from bt_framework.stats.kalman import KalmanHedge
 from bt_framework.stats.ou import fit_ou
 from bt_framework.stats.ou_bias import ou_unbiased
 from bt_framework.stats.thresholds import bertram, leung_li
 from bt_framework.stores.research import KalmanParams, OuParams, ResearchStore
+from bt_framework.testing.desk import Desk
 from bt_framework.testing.feeds import START_TS
 from bt_plugins.strategies.ou_pairs import Estimator, OuPairs, OuPairsStrategy, ThresholdMethod, WarmStart
+from bt_plugins.strategies.ou_pairs import _kernels as k
 
 MINUTE_NS = 60_000_000_000
 YEAR_S = 365.25 * 86_400
@@ -117,6 +122,29 @@ def test_costs_that_leave_no_trade_are_recorded(method: ThresholdMethod) -> None
     assert not done.positions.any()
     assert [kind for _, kind, _ in done.signals] == [S.REFUSED]
     assert done.signals[0][0] == 59
+
+
+def test_levels_beyond_the_stop_are_no_levels() -> None:
+    # Discounted at 5 % a year, a spread that reverts within minutes is worth waiting for up to 5 deviations.
+    slow = strategy(thresholds=ThresholdMethod.leung_li, cost_bps=5.0, stop_z=3.0)
+    done = run_on_desk(slow, pair(80))
+    assert [kind for _, kind, _ in done.signals] == [S.REFUSED]
+    assert levels_of(done) == (2.0, 0.5)
+
+
+def test_after_a_stop_of_an_optimal_trade_the_mean_must_be_crossed() -> None:
+    trade = PlainForms().of(k.trade)
+    desk = Desk([Instrument("S0", 0.01, 1.0), Instrument("S1", 0.01, 1.0)], plain=True)
+    for asset in range(2):
+        desk.quote(asset, bid_px=99.0, ask_px=101.0)
+        desk.hold(asset, 0.0, unit_qty=10.0)
+    chosen = strategy(thresholds=ThresholdMethod.bertram)
+    p, s = chosen.params([]), chosen.state([])
+    s.entry_z, s.exit_z, s.stationary_sd, s.ready, s.hedge_ratio = 1.5, -1.5, 1.0, 1, 1.0
+    s.stopped = 1  # a long position was given up far below the mean
+    for z, direction in ((-2.0, 0), (-1.0, 0), (-2.0, 0), (0.1, 0), (-2.0, 1)):
+        trade(desk.market, desk.account, desk.out, p, s, z)
+        assert s.direction == direction
 
 
 @pytest.mark.parametrize("phi", [1.03, 1.0])
@@ -226,6 +254,41 @@ def test_a_warm_start_trades_from_the_first_sample_on_what_was_stored(tmp_path: 
     done = run_on_desk(chosen, closes)
     assert done.signals == [(0, S.ENTER, -1)]
     assert run_on_desk(strategy(), closes).signals == []
+
+
+@pytest.mark.parametrize(("age_s", "taken_in"), [(0, 3), (60, 3), (1, 2), (59, 2)])
+def test_a_bar_that_the_stored_filter_has_seen_is_not_taken_in_again(
+    tmp_path: Path, age_s: int, taken_in: int
+) -> None:
+    # Closes come at 60, 120 and 180 s; the last bar of the filter closed at 60 - age_s.
+    closed = datetime.fromtimestamp(START_TS / 1e9 + 60 - age_s, UTC)
+    stored(tmp_path, as_of=closed if age_s else closed - timedelta(minutes=1))
+    chosen = strategy(warm_start=WarmStart.stored)
+    chosen.load(tmp_path, ["S0", "S1"], START_TS + MINUTE_NS)
+    done = run_on_desk(chosen, pair(3))
+    assert done.state.kalman.observations == taken_in
+    assert done.state.samples == 3
+
+
+def test_a_warm_start_at_the_filters_last_close_goes_on_with_the_next(tmp_path: Path) -> None:
+    stored(tmp_path, as_of=datetime.fromtimestamp(START_TS / 1e9 + 60, UTC))
+    chosen = strategy(warm_start=WarmStart.stored)
+    chosen.load(tmp_path, ["S0", "S1"], START_TS + MINUTE_NS)
+    closes = pair(30)
+    done = run_on_desk(chosen, closes)
+    wanted = KalmanHedge(
+        q_intercept=4e-14, q_slope=9e-10, r=1e-8, intercept=0.7, hedge_ratio=1.0, p00=1e-8, p11=1e-8
+    )
+    wanted.filter(*np.log(closes[1:, ::-1]).T)
+    assert done.state.kalman.hedge_ratio == pytest.approx(wanted.hedge_ratio, rel=1e-12)
+
+
+def test_a_warm_start_has_no_warm_up_later_either(tmp_path: Path) -> None:
+    stored(tmp_path)
+    chosen, _ = warm(tmp_path, warmup=500)
+    done = run_on_desk(chosen, pair(80))
+    assert done.state.samples == 80
+    assert done.state.ready == 1
 
 
 def test_a_warm_start_has_the_optimal_thresholds_of_the_stored_process(tmp_path: Path) -> None:
