@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from hftbacktest import BacktestAsset, HashMapMarketDepthBacktest, ROIVectorMarketDepthBacktest
+from hftbacktest import BacktestAsset, HashMapMarketDepthBacktest
 from measure import median, work_dir
 from numba import njit
 
@@ -35,7 +35,6 @@ STRATEGY = [
     "strategy.drift=1e-8",
     "strategy.observation_variance=1e-7",
 ]
-BOOKS = {"hash_map": [], "price_vector": ["data.tick_size={SYN001: 0.001, SYN002: 0.001}"]}
 
 
 @njit
@@ -63,12 +62,12 @@ def store_bars(store_dir: Path, bars: int) -> str:
 class Runs:
     """A composed run over stored bars, and the bare engine over the same events."""
 
-    def __init__(self, bars: int, book: str) -> None:
+    def __init__(self, bars: int) -> None:
         from bt_framework import assembly
         from bt_framework.config.compose import compose
 
         store_dir = work_dir() / "store"
-        data = ["data=bars", f"data.source={store_bars(store_dir, bars)}", *BOOKS[book]]
+        data = ["data=bars", f"data.source={store_bars(store_dir, bars)}"]
         costs = ["latency=zero", "fees=by_value"]
         composition = compose([*STRATEGY, *data, *costs, f"store_dir={store_dir}", "console=json"])
         self._parts = assembly.Parts.of(composition)
@@ -81,8 +80,6 @@ class Runs:
         self._run = assembly.describe(
             composition, self._parts, self.feeds, self._program, self._books, self._latencies
         )
-        if (self._books[0].low_px is None) != (book == "hash_map"):
-            raise SystemExit(f"the book must be a {book}, was: {self._books[0].reason}")
         self.events = [np.array(feed.open()) for feed in self.feeds]
         self.fills = 0
 
@@ -103,13 +100,12 @@ class Runs:
     def bare(self) -> float:
         """Seconds of hftbacktest alone."""
         assets = []
-        for feed, events, book in zip(self.feeds, self.events, self._books, strict=True):
+        for feed, events in zip(self.feeds, self.events, strict=True):
             asset = BacktestAsset().data([events]).linear_asset(1.0).constant_order_latency(0, 0)
             asset = asset.risk_adverse_queue_model().no_partial_fill_exchange().trading_value_fee_model(0, 0)
             asset = asset.tick_size(feed.spec.tick_size).lot_size(feed.spec.lot_size).last_trades_capacity(0)
-            assets.append(asset if book.low_px is None else asset.roi_lb(book.low_px).roi_ub(book.high_px))
-        vector = self._books[0].low_px is not None
-        hbt = (ROIVectorMarketDepthBacktest if vector else HashMapMarketDepthBacktest)(assets)
+            assets.append(asset)
+        hbt = HashMapMarketDepthBacktest(assets)
         began = time.thread_time()
         wake(hbt)
         seconds = time.thread_time() - began
@@ -118,24 +114,26 @@ class Runs:
 
 
 def measure(bars: int, rounds: int) -> dict[str, Any]:
-    """Both ways in turns, on both forms of the book."""
-    found: dict[str, Any] = {"benchmark": "bars", "bars": bars, "rounds": rounds, "goal_per_s": GOAL_PER_S}
-    for book in BOOKS:
-        runs = Runs(bars, book)
-        runs.composed(), runs.bare()  # warm-up
-        ours, theirs = [], []
-        for index in range(rounds):
-            for way, seconds in [(runs.composed, ours), (runs.bare, theirs)][:: 1 if index % 2 == 0 else -1]:
-                seconds.append(way())
-        found[book] = {
-            "events": sum(len(events) for events in runs.events),
-            "fills": runs.fills,
-            "bar_times_per_s": round(bars / median(ours)),
-            "bare_bar_times_per_s": round(bars / median(theirs)),
-            "ratio": round(median([b / a for a, b in zip(ours, theirs, strict=True)]), 3),
-        }
-    found["passed"] = found["hash_map"]["bar_times_per_s"] >= GOAL_PER_S
-    return found
+    """Both ways in turns."""
+    runs = Runs(bars)
+    runs.composed(), runs.bare()  # warm-up
+    ours, theirs = [], []
+    for index in range(rounds):
+        for way, seconds in [(runs.composed, ours), (runs.bare, theirs)][:: 1 if index % 2 == 0 else -1]:
+            seconds.append(way())
+    per_s = round(bars / median(ours))
+    return {
+        "benchmark": "bars",
+        "bars": bars,
+        "rounds": rounds,
+        "goal_per_s": GOAL_PER_S,
+        "events": sum(len(events) for events in runs.events),
+        "fills": runs.fills,
+        "bar_times_per_s": per_s,
+        "bare_bar_times_per_s": round(bars / median(theirs)),
+        "ratio": round(median([b / a for a, b in zip(ours, theirs, strict=True)]), 3),
+        "passed": per_s >= GOAL_PER_S,
+    }
 
 
 def _silent(done: int, total: int) -> None:

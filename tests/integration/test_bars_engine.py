@@ -100,21 +100,10 @@ def test_a_market_order_at_a_close_pays_that_close_and_the_slippage(
     ] * 5
 
 
-@pytest.mark.parametrize(
-    "overrides",
-    [["plain=true"], ["depth=price_vector", "data.tick_size={AAA: 0.0005, BBB: 0.0005}"]],
-    ids=str,
-)
-def test_plain_python_and_the_price_vector_give_the_same_table(tmp_path: Path, overrides: list[str]) -> None:
+def test_plain_python_gives_the_same_table(tmp_path: Path) -> None:
     store_bars(tmp_path, CLOSES)
-    if "plain=true" not in overrides:
-        # Slippage that puts every quote on the coarser grid: the fills of the table are 0.0005 off at most.
-        result = run_bars(tmp_path, Scripted(ORDERS), "data.slippage_bps=10", *overrides)
-        assert result.record.books[0].startswith("AAA: price vector")
-        px = [fill["px"] for fill in result.fills.to_pylist()]
-        np.testing.assert_allclose(px, [fill[2] for fill in FILLS], atol=0.00026)
-        return
-    check_table(run_bars(tmp_path, Scripted(ORDERS), "data.slippage_bps=10", *overrides), [0.0] * 5)
+    result = run_bars(tmp_path, Scripted(ORDERS), "data.slippage_bps=10", "plain=true")
+    check_table(result, [0.0] * 5)
 
 
 def test_an_order_that_takes_longer_than_a_bar_pays_the_close_that_it_meets(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bt_framework.registry import unknown_name
 from bt_plugins.data.bars import Bars
 from bt_plugins.data.bars._closes import Closes, SymbolCloses
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Part of the feeds' identity: raise it when the same bars give other events."""
 
 TICK_FRAC = 1e-8
@@ -28,6 +28,7 @@ PART_LOT = 1e-6
 
 _BOTH = int(EventFlag.EXCH | EventFlag.LOCAL)
 _BID, _ASK = (_BOTH | int(flag) | int(EventKind.DEPTH) for flag in (EventFlag.BUY, EventFlag.SELL))
+_CLEAR = _BOTH | int(EventKind.DEPTH_CLEAR)
 _PRINT = _BOTH | int(EventKind.TRADE)
 _Rows = np.ndarray[Any, Any]
 
@@ -124,8 +125,7 @@ class BarsFeed(Feed):
 class Quoter:
     """Turns closes into events: what the quotes were before is its state.
 
-    Both old quotes go before a new one comes: the engine looks for the best of what is left of a side tick by tick,
-    and there is nothing to look for where nothing is left. All rows of one bar have the same time, so nobody sees
+    Where a quote moves, the book is cleared and both come anew. All rows of one bar have the same time, so nobody sees
     the empty book.
     """
 
@@ -140,7 +140,7 @@ class Quoter:
         self._direction = 1
 
     def events(self, closes: Closes) -> _Rows:
-        """Events of some bars: an EVENT array of shape (n_events,), up to five of each bar."""
+        """Events of some bars: an EVENT array of shape (n_events,), up to four of each bar."""
         bid, ask, close = self._ticks(closes.px)
         before_bid, before_ask, before_close = (
             np.concatenate(([before], now[:-1]))
@@ -148,23 +148,22 @@ class Quoter:
         )
         qty = np.rint(closes.qty / self._lot_size) * self._lot_size
         printed = (qty > 0.0) & self._config.prints
-        moved_bid, moved_ask = bid != before_bid, ask != before_ask
-        silent = ~(printed | moved_bid | moved_ask)
+        moved = (bid != before_bid) | (ask != before_ask)
+        silent = ~(printed | moved)
         direction = self._directions(close - before_close)
         side = np.where(direction > 0, int(EventFlag.BUY), int(EventFlag.SELL))
         depth = self._config.depth_qty
         columns = (
             (_PRINT | side, close, qty, printed),
-            (_BID, before_bid, 0.0, moved_bid & (before_bid > 0)),
-            (_ASK, before_ask, 0.0, moved_ask & (before_ask > 0)),
-            (_BID, bid, depth, moved_bid | silent),
-            (_ASK, ask, depth, moved_ask),
+            (_CLEAR, 0, 0.0, moved & (before_bid > 0)),
+            (_BID, bid, depth, moved | silent),
+            (_ASK, ask, depth, moved),
         )
         rows = np.zeros((len(bid), len(columns)), EVENT)
         wanted = np.zeros(rows.shape, bool)
         for place, (ev, ticks, quantity, holds) in enumerate(columns):
             rows["ev"][:, place] = ev
-            rows["px"][:, place] = self._px(ticks)
+            rows["px"][:, place] = self._px(ticks) if place != 1 else 0.0
             rows["qty"][:, place] = quantity
             wanted[:, place] = holds
         rows["exch_ts"] = closes.ts[:, None]

@@ -41,10 +41,15 @@ def events_of(store_dir: Path, symbol: str = "AAA", **config: Any) -> tuple[_Row
 
 def words(rows: _Rows) -> list[tuple[int, str, float, float]]:
     """(closes since the first, what, price, quantity) of each row."""
-    names = {int(EventKind.DEPTH): "quote", int(EventKind.TRADE): "print"}
+    names = {
+        int(EventKind.DEPTH): "quote",
+        int(EventKind.TRADE): "print",
+        int(EventKind.DEPTH_CLEAR): "clear",
+    }
     said = []
     for row in rows.tolist():
-        side = "bid" if row[0] & EventFlag.BUY else "ask"
+        sides = {int(EventFlag.BUY): "bid", int(EventFlag.SELL): "ask", 0: "both"}
+        side = sides[row[0] & (EventFlag.BUY | EventFlag.SELL)]
         at = (row[1] - FIRST_CLOSE_TS) // DAY_NS
         said.append((at, f"{names[row[0] & 0xFF]} {side}", row[3], row[4]))
     return said
@@ -59,13 +64,11 @@ def test_a_close_becomes_a_print_and_quotes_in_the_place_of_those_before(tmp_pat
         (0, "quote bid", 99.9, 9_000.0),
         (0, "quote ask", 100.1, 9_000.0),
         (1, "print bid", 102.0, 700.0),
-        (1, "quote bid", 99.9, 0.0),
-        (1, "quote ask", 100.1, 0.0),
+        (1, "clear both", 0.0, 0.0),
         (1, "quote bid", 101.898, 9_000.0),
         (1, "quote ask", 102.102, 9_000.0),
         (2, "print ask", 101.0, 300.0),
-        (2, "quote bid", 101.898, 0.0),
-        (2, "quote ask", 102.102, 0.0),
+        (2, "clear both", 0.0, 0.0),
         (2, "quote bid", 100.899, 9_000.0),
         (2, "quote ask", 101.101, 9_000.0),
         (3, "quote bid", 100.899, 9_000.0),
@@ -250,7 +253,7 @@ def test_the_doctor_finds_bars_and_no_defect(
     assert fidelity.grade == "D"
     length = "24h" if interval_ns == DAY_NS else "1min"
     assert fidelity.reasons[0].startswith(f"D: bars: bars of {length}: no queue")
-    assert (feed.book_level, feed.has_depth_clear) == ("l1", False)
+    assert (feed.book_level, feed.has_depth_clear) == ("l1", True)
     assert feed.last_local_ts - feed.first_local_ts == (at[-1] + 2) * interval_ns
 
 
@@ -281,10 +284,12 @@ def test_quotes_are_never_crossed_nor_further_from_the_close_than_asked(
     part = slippage_bps * 1e-4
     for at, close in enumerate(closes):
         for row in rows[rows["exch_ts"] == at]:
+            if int(row["ev"]) & 0xFF == EventKind.DEPTH_CLEAR:
+                for side in book.values():
+                    side.clear()
+                continue
             side = book[int(row["ev"]) & int(EventFlag.BUY | EventFlag.SELL)]
             side[row["px"]] = row["qty"]
-            if row["qty"] == 0.0:
-                del side[row["px"]]
         (bid,), (ask,) = (list(side) for side in book.values())
         assert bid < ask
         noise = 1e-9 * close
