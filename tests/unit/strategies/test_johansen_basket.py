@@ -101,7 +101,7 @@ def test_bands_hold_one_unit_and_close_every_leg() -> None:
 
 def test_a_basket_that_does_not_vary_is_not_traded_and_that_is_recorded() -> None:
     x = 50.0 + np.arange(60.0)
-    done = run_on_desk(strategy(weights=[1.0, -2.0], window=10), np.column_stack([2.0 * x, x]))
+    done = run_on_desk(strategy(weights=[1.0, -1.1], window=10), np.column_stack([1.1 * x, x]))
     assert not done.positions.any()
     assert done.signals == [(9, S.REFUSED, 0)]
 
