@@ -53,6 +53,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         content = stream(symbol.upper(), px, tick_size)
         (folder / f"{symbol}_20240808.gz").write_bytes(gzip.compress(content, mtime=0))
         np.savez(folder / f"{symbol}.npz", data=clean_events(200, seed=int(px), tick_size=tick_size))
+    (folder / "prices.csv").write_text("date,EWA,EWC\n20060426,16.1,22.95\n20060427,15.98,22.78\n")
+    bt("bt validate bars=synthetic", folder)
     bt("bt +strategy=market_maker data.duration_ns=5s", folder)
     return folder
 
