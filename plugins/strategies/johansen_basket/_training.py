@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from bt_framework.bars.schema import BarFlag
 from bt_framework.bars.store import BarStore
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.registry import unknown_name
@@ -96,15 +97,19 @@ def train(config: JohansenBasket, store_dir: Path, symbols: Sequence[str], start
 def _closed_bars(
     store: BarStore, config: JohansenBasket, symbols: Sequence[str], start_ts: int
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Opening times of the bars that all symbols have a close in, and closes of shape (n_bars, n_symbols)."""
+    """Opening times of the bars that all symbols have a close in, and closes of shape (n_bars, n_symbols).
+
+    Bars that preprocessing made up are no observations: an interpolated one even comes of a later close.
+    """
     closed_ns = start_ts - store.interval_ns(config.train_source) + 1_000
     end = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=closed_ns // 1_000)
-    columns = ["symbol", "datetime", "close", "adj_factor"]
+    columns = ["symbol", "datetime", "close", "adj_factor", "outlier_flag"]
     table = store.read(config.train_source, symbols=symbols, end=end, columns=columns)
     names = table.column("symbol").to_numpy(zero_copy_only=False)
     opens = table.column("datetime").to_numpy(zero_copy_only=False)
     close, factor = (table.column(key).to_numpy(zero_copy_only=False) for key in ("close", "adj_factor"))
-    use = np.isfinite(close) & (close > 0)
+    observed = (table.column("outlier_flag").to_numpy(zero_copy_only=False) & int(BarFlag.FILLED)) == 0
+    use = np.isfinite(close) & (close > 0) & observed
     of = {symbol: np.flatnonzero((names == symbol) & use) for symbol in symbols}
     times = opens[of[symbols[0]]]
     for symbol in symbols[1:]:

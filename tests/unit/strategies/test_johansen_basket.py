@@ -13,7 +13,7 @@ import pytest
 from desk_runs import run_on_desk
 
 from bt_framework.bars.building import raw_bars
-from bt_framework.bars.schema import BAR_SCHEMA
+from bt_framework.bars.schema import BAR_SCHEMA, BarFlag
 from bt_framework.bars.store import BarStore
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.records import SignalKind as S
@@ -140,6 +140,21 @@ def test_a_bar_that_has_not_closed_is_not_trained_on(tmp_path: Path) -> None:
     # A moment before the close of bar 249, it is not known.
     earlier = strategy(train_source="test", train_bars=200).load(tmp_path, SYMBOLS, start_ts(250) - 1_000)
     assert earlier["last_bar"] < before["last_bar"]
+
+
+def test_bars_that_preprocessing_made_up_are_not_trained_on(tmp_path: Path) -> None:
+    closes = basket()
+    flags = np.zeros(closes.shape, BAR_SCHEMA.field("outlier_flag").type.to_pandas_dtype())
+    flags[245:250, 1] = BarFlag.FILLED | BarFlag.INTERPOLATED
+    flags[30, 2] = BarFlag.FILLED
+    taken = []
+    for after_px in (0.0, 40.0):  # a gap over the start is interpolated with what comes after it
+        made_up = closes.copy()
+        made_up[245:250, 1] += after_px
+        store_closes(tmp_path, made_up, outlier_flag=flags.T.ravel())
+        taken.append(strategy(train_source="test", train_bars=200).load(tmp_path, SYMBOLS, start_ts(250)))
+    assert taken[0] == taken[1]
+    assert (taken[0]["bars"], taken[0]["last_bar"][:10]) == (200, "2020-09-01")
 
 
 def test_a_split_among_the_bars_changes_nothing(tmp_path: Path) -> None:
