@@ -39,8 +39,8 @@ STATE = np.dtype(
         ("in_filter", "i8"),
     ]
 )
-"""``news_from_ts`` is when the first bar closes that a stored filter has not seen, ``in_filter`` whether this sample has
-been taken in before."""
+"""``news_from_ts`` is when the first bar closes that a stored filter has not seen, ``in_filter`` whether this sample is
+one that it has."""
 
 _ENTER, _EXIT = int(SignalKind.ENTER), int(SignalKind.EXIT)
 _STOP, _FLATTEN = int(SignalKind.STOP), int(SignalKind.FLATTEN)
