@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -79,14 +80,27 @@ def _keep_parameters(
     kept: Followed,
     progress: Callable[[int], None],
 ) -> None:
-    """Keep parameters of pairs and test dates, both sides."""
+    """Keep parameters of pairs and test dates, both sides, of prices as they were traded at the end of the window.
+
+    Where the universe begins is arbitrary: prices that are comparable with its first bar's would fit only those who
+    begin there too.
+    """
     ou: list[OuParams] = []
     kalman: list[KalmanParams] = []
     for done, (window, row) in enumerate(rows):
         times, sides = _observed(screening, row["pair_id"], window.rows)
-        for way, (y_symbol, y, x) in zip(("ab", "ba"), sides, strict=True):
+        factors = [
+            screening.universe.factor_at(c, window.end_ts) for c in screening.columns_of(row["pair_id"])
+        ]
+        for way, (y_symbol, y, x), scales in zip(("ab", "ba"), sides, (factors, factors[::-1]), strict=True):
             shared = _shared(screening, window, row, times) | {"y_symbol": y_symbol}
             hedge_ratio, intercept = row[f"{way}_hedge_ratio"], row[f"{way}_intercept"]
+            if screening.config.log:
+                y, x = y - math.log(scales[0]), x - math.log(scales[1])
+                intercept += hedge_ratio * math.log(scales[1]) - math.log(scales[0])
+            else:
+                y, x = y / scales[0], x / scales[1]
+                hedge_ratio, intercept = hedge_ratio * scales[1] / scales[0], intercept / scales[0]
             ou += _ou(y - intercept - hedge_ratio * x, shared, hedge_ratio, intercept, kept)
             kalman += _kalman(x, y, shared, kept)
         progress(done + 1)

@@ -32,7 +32,7 @@ from bt_framework.research.decisions import Decisions, combined_p, decide
 from bt_framework.research.settings import Family, Follow, ScreenConfig
 from bt_framework.research.universe import Universe, instant
 from bt_framework.research.windows import Window, windows_of
-from bt_framework.stores.research import ResearchStore, Screen, pair_of
+from bt_framework.stores.research import ResearchStore, Screen, pair_of, refuse_one_id_for_two
 
 Progress = Callable[[int, int], None]
 
@@ -78,7 +78,9 @@ class Screening:
             ("window", "step", "min_observations", "lags"), universe.content_hash, pairs.tobytes().hex()
         )
         symbols = universe.symbols
-        self._columns = {pair_of(symbols[a], symbols[b])[0]: (a, b) for a, b in pairs.tolist()}
+        named = [pair_of(symbols[a], symbols[b]) for a, b in pairs.tolist()]
+        refuse_one_id_for_two(named)
+        self._columns = {pair_id: (a, b) for (pair_id, *_), (a, b) in zip(named, pairs.tolist(), strict=True)}
         self._folder = Path(config.store_dir) / "screens"
         self._chunks = Chunks(self._folder / self._tests)
 

@@ -109,12 +109,20 @@ def write_spread(store_dir: Path, pair_id: str, table: pa.Table, how: Mapping[st
 
     Raises
     ------
+    DataError
+        If the series that is there explains another symbol: that of another pair, from another source.
     StorageError
         If the folder cannot be written.
     """
     import pyarrow.parquet as pq
 
     path = _path(store_dir, pair_id)
+    before, now = _explained(path), how.get("y_symbol")
+    if before and now and before != now:
+        raise DataError(
+            f"the pair id {pair_id!r} must name one pair, was that of {before} in {path}, is now that of {now}. Rename "
+            "a symbol, or use another store_dir."
+        )
     with storage_errors(store_dir / "alpha", "writing a spread"):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
@@ -161,6 +169,16 @@ def read_spread(
     if end is not None:
         kept = pc.and_(kept, pc.less(table["datetime"], pa.scalar(end, table["datetime"].type)))
     return table if isinstance(kept, pa.Scalar) else table.filter(kept)
+
+
+def _explained(path: Path) -> str | None:
+    """The symbol that the series at `path` explains; None where there is none that can be read."""
+    import pyarrow.parquet as pq
+
+    try:
+        return str(json.loads(pq.read_schema(path).metadata[_HOW])["y_symbol"])
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+        return None
 
 
 def _path(store_dir: Path, pair_id: str) -> Path:

@@ -38,6 +38,8 @@ class Universe:
         When the bars open, ns UTC, rising.
     prices : float64 array of shape (n, k)
         Closes, quote currency, or their natural logarithms; NaN where a symbol has no bar.
+    factors : tuple of (int64 array, float64 array), k
+        Of each symbol when what its closes were multiplied by changes, ns UTC, and to what; empty for prices as traded.
     """
 
     source: str
@@ -45,6 +47,15 @@ class Universe:
     symbols: tuple[str, ...]
     times_ns: np.ndarray
     prices: np.ndarray
+    factors: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+
+    def factor_at(self, column: int, ts: int) -> float:
+        """What the closes of a symbol were multiplied by in its last bar that opens at `ts`, ns UTC, or before."""
+        if not self.factors:
+            return 1.0
+        times_ns, factors = self.factors[column]
+        place = int(np.searchsorted(times_ns, ts, side="right")) - 1
+        return float(factors[max(place, 0)]) if len(factors) else 1.0
 
     @property
     def content_hash(self) -> str:
@@ -132,7 +143,7 @@ def universe_of(bars: pa.Table, config: ScreenConfig, symbols: Sequence[str], in
     """
     column = _codes(bars, symbols)
     time_ns = bars["datetime"].cast("int64").to_numpy() * 1_000
-    close = _closes(bars, config.adjust, column)
+    close, factor = _closes(bars, config.adjust, column)
     twice = np.flatnonzero((np.diff(column) == 0) & (np.diff(time_ns) <= 0))
     if len(twice):
         row = int(twice[0]) + 1
@@ -154,7 +165,8 @@ def universe_of(bars: pa.Table, config: ScreenConfig, symbols: Sequence[str], in
     times, row_of = np.unique(time_ns, return_inverse=True)
     prices = np.full((len(times), len(symbols)), np.nan)
     prices[row_of, column] = close
-    return Universe(config.source, interval_ns, tuple(symbols), times, prices)
+    factors = _changes(column, time_ns, factor, len(symbols))
+    return Universe(config.source, interval_ns, tuple(symbols), times, prices, factors)
 
 
 def _columns() -> list[str]:
@@ -170,22 +182,31 @@ def _codes(bars: pa.Table, symbols: Sequence[str]) -> np.ndarray:
     return np.asarray(codes, np.int64)
 
 
-def _closes(bars: pa.Table, adjust: Adjust, column: np.ndarray) -> np.ndarray:
-    """Adjusted closes, float64 array of shape (n_bars,), NaN where there is none that was observed."""
+def _closes(bars: pa.Table, adjust: Adjust, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Adjusted closes, NaN where there is none that was observed, and their factors: float64, of shape (n_bars,)."""
     from bt_framework.bars.schema import BarFlag
 
     close = np.array(bars["close"].to_numpy(), np.float64)
     made_up = (bars["outlier_flag"].to_numpy() & int(BarFlag.FILLED)) != 0
     close = np.where(made_up | ~np.isfinite(close), np.nan, close)
     if adjust is Adjust.none:
-        return close
+        return close, np.ones(len(close))
     factor = np.array(bars["adj_factor"].to_numpy(), np.float64)
     if adjust is Adjust.backward or not len(factor):
-        return close * factor
+        return close * factor, factor
     # Anchored at each symbol's first bar: what comes later changes no earlier price.
     starts = np.flatnonzero(np.diff(column, prepend=-1))
     lengths = np.diff(starts, append=len(column))
-    return close * (factor / np.repeat(factor[starts], lengths))
+    factor = factor / np.repeat(factor[starts], lengths)
+    return close * factor, factor
+
+
+def _changes(
+    column: np.ndarray, time_ns: np.ndarray, factor: np.ndarray, count: int
+) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Times and new factors of each of `count` symbols."""
+    other = (np.diff(column, prepend=-1) != 0) | (np.diff(factor, prepend=np.nan) != 0)
+    return tuple((time_ns[rows], factor[rows]) for rows in (other & (column == i) for i in range(count)))
 
 
 def _pair(text: str, there: Sequence[str], source: str) -> tuple[str, str]:

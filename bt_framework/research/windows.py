@@ -58,7 +58,9 @@ def windows_of(times_ns: np.ndarray, interval_ns: int, *, window: int, step: int
     """
     n = len(times_ns)
     length = window or n
-    if length > n or n == 0:
+    if n == 0:
+        raise DataError("there are no bars between start and end. Give other times, or none.")
+    if length > n:
         raise DataError(f"window must be at most the {n:,} bars that there are, was {window:,}.")
     lasts = range(length - 1, n, step or length)
     return [_window(times_ns, interval_ns, last - length + 1, last) for last in lasts]

@@ -390,19 +390,31 @@ def _put_pairs(connection: Connection, source: str, named: Sequence[tuple[str, s
     table = _tables().PAIR_UNIVERSE
     old = connection.execute(table.select().where(table.c.source == source))
     known = {row.pair_id: (row.symbol_a, row.symbol_b) for row in old}
-    stored, seen = set(known), datetime.now(UTC)
+    refuse_one_id_for_two([*((pair_id, *symbols) for pair_id, symbols in known.items()), *named])
+    seen = datetime.now(UTC)
     rows = []
     for pair_id, symbol_a, symbol_b in named:
-        symbols = (symbol_a, symbol_b)
-        if known.setdefault(pair_id, symbols) != symbols:
+        if pair_id not in known:
+            row = {"source": source, "pair_id": pair_id, "symbol_a": symbol_a, "symbol_b": symbol_b}
+            rows.append(row | {"first_seen": seen})
+    _put(connection, table, rows)
+
+
+def refuse_one_id_for_two(named: Iterable[tuple[str, str, str]]) -> None:
+    """Refuse pairs, each of id and symbols, of which two different ones have one id.
+
+    Raises
+    ------
+    DataError
+        Names both.
+    """
+    known: dict[str, tuple[str, ...]] = {}
+    for pair_id, *symbols in named:
+        if known.setdefault(pair_id, tuple(symbols)) != tuple(symbols):
             raise DataError(
                 f"the pair id {pair_id!r} must name one pair, was that of {' and '.join(known[pair_id])} and of "
                 f"{' and '.join(symbols)}. Rename a symbol."
             )
-        if pair_id not in stored:
-            row = {"source": source, "pair_id": pair_id, "symbol_a": symbol_a, "symbol_b": symbol_b}
-            rows.append(row | {"first_seen": seen})
-    _put(connection, table, rows)
 
 
 def _put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -65,7 +65,7 @@ def stored_parameters(config: OuPairs, store_dir: Path, symbols: Sequence[str], 
     ConfigError
         If they are of another time between samples.
     DataError
-        If there are none, or no trade can be based on them.
+        If there are none, no trade can be based on them, or a corporate action has come since.
     """
     store = ResearchStore.in_folder(store_dir)
     pair_id, *_ = pair_of(*symbols)
@@ -74,6 +74,8 @@ def stored_parameters(config: OuPairs, store_dir: Path, symbols: Sequence[str], 
     if config.stored_source:
         narrower["source"] = config.stored_source
     kalman = store.kalman_params(pair_id, known_at, **narrower)
+    if kalman is not None:
+        narrower |= {key: getattr(kalman, key) for key in ("source", "interval_ns", "adjust")}
     ou = store.ou_params(pair_id, known_at, **narrower)
     if kalman is None or ou is None:
         raise DataError(
@@ -92,7 +94,22 @@ def stored_parameters(config: OuPairs, store_dir: Path, symbols: Sequence[str], 
             f"the stored OU process of {pair_id} of {ou.as_of.isoformat()} must revert, had theta {ou.theta}. "
             "Choose strategy.warm_start=none."
         )
+    for of in (kalman, ou):
+        _refuse_actions_since(store, symbols, of, known_at)
     return Stored(kalman, ou, _levels(config, ou))
+
+
+def _refuse_actions_since(
+    store: ResearchStore, symbols: Sequence[str], params: KalmanParams | OuParams, known_at: datetime
+) -> None:
+    """Refuse parameters of prices that are not comparable with those at the start."""
+    for action in store.actions(symbols, source=params.source).to_pylist():
+        if params.window_end.date() < action["ex_date"] <= known_at.date():
+            raise DataError(
+                f"the stored parameters of {params.pair_id} of {params.as_of.isoformat()} are of prices before the "
+                f"{action['kind']} of {action['symbol']} on {action['ex_date']}. Screen the pair again up to the "
+                "start, or choose strategy.warm_start=none."
+            )
 
 
 def _levels(config: OuPairs, ou: OuParams) -> dict[str, float]:

@@ -101,3 +101,29 @@ def test_a_screening_that_is_followed_again_keeps_the_same(tmp_path):
     assert first == second
     assert before[0] == again.store.ou_params("P0A_P0B", LATER)
     assert before[1].equals(read_spread(tmp_path, "P0A_P0B"))
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_parameters_are_of_prices_as_traded_at_the_end_of_the_window(tmp_path, log):
+    traded = universe(n=150, walks=0)
+    a, b = np.exp(traded.prices).T
+    times, split = traded.times_ns, int(traded.times_ns[100])
+    prices = np.column_stack([a * 2.0, b])
+    first = replace(traded, prices=np.log(prices) if log else prices)
+    changes = ((np.array([times[0], split]), np.array([1.0, 2.0])), (times[:1], np.ones(1)))
+    anchored = replace(first, factors=changes)
+    at_end = replace(
+        first, prices=first.prices - np.log([2.0, 1.0]) if log else first.prices / np.array([2.0, 1.0])
+    )
+    assert [anchored.factor_at(0, int(ts)) for ts in (split - 1, split, times[-1])] == [1.0, 2.0, 2.0]
+    found = []
+    for name, given in (("anchored", anchored), ("at_end", at_end)):
+        work, _ = followed(tmp_path / name, given, follow="all", log=log)
+        for y_symbol in ("P0A", "P0B"):
+            for params in (work.store.ou_params, work.store.kalman_params):
+                found.append(params("P0A_P0B", LATER, y_symbol=y_symbol))
+    for one, other in zip(found[:4], found[4:], strict=True):
+        names = ("theta", "mu", "stationary_sd", "half_life_s", "hedge_ratio", "intercept")
+        names = [name for name in names if hasattr(one, name)]
+        mine, theirs = ([getattr(params, name) for name in names] for params in (one, other))
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-9)

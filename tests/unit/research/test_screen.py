@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from screens import all_pairs, screening, silent, universe
 
-from bt_framework.errors import RunStopped, StorageError
+from bt_framework.errors import DataError, RunStopped, StorageError
 from bt_framework.research import _results, screen
 from bt_framework.research._chunks import Chunks
 from bt_framework.research.decisions import combined_p, decide
@@ -283,3 +283,11 @@ def test_a_part_that_cannot_be_kept_is_an_error_that_names_the_folder(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=r"keeping a part in .*file/parts failed"):
         Chunks(tmp_path / "file" / "parts").put(0, np.zeros(1))
+
+
+def test_two_pairs_of_one_id_are_refused_before_anything_is_computed(tmp_path):
+    prices = replace(universe(walks=2), symbols=("A", "A_B", "B_C", "C"))
+    with pytest.raises(
+        DataError, match="the pair id 'A_B_C' must name one pair, was that of A and B_C and of A_B and C"
+    ):
+        screening(tmp_path, prices)

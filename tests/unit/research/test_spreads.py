@@ -167,3 +167,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "alpha").touch()
     with pytest.raises(StorageError, match=r"writing a spread in .*alpha failed"):
         write_spread(tmp_path, "A_B", table_of("A_B"), {})
+
+
+def test_another_pair_of_the_same_id_does_not_take_the_place_of_a_series(tmp_path):
+    write_spread(tmp_path, "A_B_C", table_of("A_B_C", 9), {"y_symbol": "A"})
+    with pytest.raises(
+        DataError, match=r"the pair id 'A_B_C' must name one pair, was that of A in .*, is now that of A_B"
+    ):
+        write_spread(tmp_path, "A_B_C", table_of("A_B_C", 5), {"y_symbol": "A_B"})
+    write_spread(tmp_path, "A_B_C", table_of("A_B_C", 7), {"y_symbol": "A"})
+    assert read_spread(tmp_path, "A_B_C").num_rows == 6

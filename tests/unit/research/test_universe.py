@@ -202,3 +202,17 @@ def test_two_bars_at_one_time_are_named():
     wanted = ScreenConfig(source="test", store_dir="x")
     with pytest.raises(DataError, match="A must have one bar at a time, in order, has another at 2024-01-02"):
         universe_of(table, wanted, ["A", "B"], DAY_NS)
+
+
+@pytest.mark.parametrize(
+    ("adjust", "expected"), [("point_in_time", [1, 1, 2]), ("backward", [0.5, 0.5, 1]), ("none", [1, 1, 1])]
+)
+def test_the_factor_of_each_time_is_known(tmp_path, adjust, expected):
+    stored(
+        tmp_path,
+        bars("A", [0, 1, 2], [4.0, 4.0, 2.0], adj_factor=[0.5, 0.5, 1.0]),
+        bars("B", [1], [1.0], adj_factor=[0.25]),
+    )
+    universe, _ = load_universe(config(tmp_path, adjust=Adjust(adjust)))
+    assert [universe.factor_at(0, int(ts)) for ts in universe.times_ns] == expected
+    assert universe.factor_at(1, int(universe.times_ns[2])) == (0.25 if adjust == "backward" else 1.0)

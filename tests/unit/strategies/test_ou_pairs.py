@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from desk_runs import DeskRun, run_on_desk
 
+from bt_framework.bars.schema import ACTION_SCHEMA
 from bt_framework.engine.legs import Execution
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.jit import PlainForms
@@ -316,6 +318,23 @@ def test_parameters_that_are_not_there_in_time_are_refused(
 ) -> None:
     stored(tmp_path, **keys)
     with pytest.raises(DataError, match=text):
+        warm(tmp_path)
+
+
+@pytest.mark.parametrize(("days", "refused"), [(-2, False), (-1, False), (0, True), (1, False)])
+def test_parameters_of_before_a_corporate_action_are_refused(
+    tmp_path: Path, days: int, refused: bool
+) -> None:
+    stored(tmp_path)
+    start = datetime.fromtimestamp(START_TS / 1e9, UTC).date()
+    split = {"symbol": "S1", "ex_date": start + timedelta(days=days), "kind": "split", "value": 2.0}
+    ResearchStore.in_folder(tmp_path).add_actions(
+        pa.Table.from_pylist([split], schema=ACTION_SCHEMA), source="test"
+    )
+    if not refused:
+        assert warm(tmp_path)[1]
+        return
+    with pytest.raises(DataError, match=r"of S0_S1 of 2024\S+ are of prices before the split of S1 on 2024"):
         warm(tmp_path)
 
 
