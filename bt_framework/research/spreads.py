@@ -37,8 +37,9 @@ SPREAD_SCHEMA = pa.schema(
 
 ``datetime`` is when the bar opens whose close is judged. ``spread`` is what the (log) price of symbol_a is above what
 the bars before predict from that of symbol_b, ``beta`` the hedge ratio of that prediction, and ``z_score`` the spread
-in standard deviations of its prediction. All three are known when the bar has closed. There is a row per bar in which
-both symbols have a price, from the first bar on that can be judged.
+over the residual standard deviation of the regression (``ols``), or over that of the innovation, which also has what is
+uncertain about the coefficients (``kalman``). All three are known when the bar has closed. There is a row per bar in
+which both symbols have a price, from the first bar on that can be judged.
 """
 
 _FILE = "spread.parquet"
