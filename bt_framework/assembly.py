@@ -261,6 +261,7 @@ def load_inputs(parts: Parts, feeds: Sequence[StoredFeed], settings: Settings) -
         return {}
     start_ts, _ = common_interval(feeds, settings)
     symbols = [feed.spec.symbol for feed in feeds]
+    parts.strategy.data_starts_ts = tuple(feed.first_local_ts for feed in feeds)
     return parts.strategy.load(Path(settings.store_dir), symbols, start_ts)
 
 

@@ -70,6 +70,12 @@ class Strategy(ABC):
         """Return the kernels' ``w``, a float64 array of shape (n, m) for whatever does not fit a record."""
         return np.zeros((1, 1))
 
+    data_starts_ts: Sequence[int] = ()
+    """When each instrument's data begins, ns UTC, at the start of the run or before; set before `load`.
+
+    Bars that are traded at prices of one point in time are comparable with the first of them, not with the run's first.
+    """
+
     def load(self, store_dir: Path, symbols: Sequence[str], start_ts: int) -> Mapping[str, Any]:
         """Take what earlier work has stored, such as estimated parameters; called once, before `params`.
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from bar_stores import DAY_NS, OPEN_US, store_bars
 
 import bt_framework
+from bt_framework.bars.schema import ACTION_SCHEMA
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.results.result import RunResult
 from bt_framework.stores.research import KalmanParams, OuParams, ResearchStore
@@ -197,6 +199,31 @@ def test_a_warm_start_enters_before_the_warm_up_and_is_part_of_the_identity(
         assert first < FIRST_CLOSE_TS + 59 * DAY_NS
         hashes.append(result.data_hash)
     assert hashes[0] != hashes[1]
+
+
+def test_a_warm_start_needs_data_that_begin_after_the_ex_dates_before_its_parameters(
+    run: Callable[..., RunResult], store_dir: Path
+) -> None:
+    ex_date, known = (datetime.fromtimestamp(OPEN_US / 1e6 + day * 86_400, UTC) for day in (200, 300))
+    window = {"as_of": known, "window_start": known, "window_end": known, "interval_ns": DAY_NS}
+    common = {"source": "test", "pair_id": "FUT_SPOT", "y_symbol": "FUT", "log_prices": True}
+    common |= {**window, "adjust": "point_in_time", "dt_s": 86_400.0, "observations": 200}
+    line = {"intercept": 0.0, "hedge_ratio": 1.0}
+    process = {"theta": 2e-6, "mu": 0.0, "sigma": 8e-6, "stationary_sd": 0.004, "half_life_s": 346_573.0}
+    noise = {"q_intercept": 1e-14, "q_slope": 1e-10, "r": 1e-8, "log_likelihood": 0.0}
+    store = ResearchStore.in_folder(store_dir)
+    store.put_universe([("FUT", "SPOT")], "test")
+    store.put_kalman_params([KalmanParams(**common, **line, p00=1e-8, p01=0.0, p11=1e-8, **noise)])
+    store.put_ou_params([OuParams(**common, **line, **process)])
+    action = {"symbol": "FUT", "ex_date": ex_date.date(), "kind": "dividend", "value": 1.0}
+    store.add_actions(pa.Table.from_pylist([action], ACTION_SCHEMA), source="test")
+    keys = ["data.symbols=[FUT,SPOT]", "strategy.warm_start=stored"]
+    start = f"start='{known.isoformat()}'"
+    with pytest.raises(
+        DataError, match="after the dividend of FUT on 2020-07-19, but the data begin on 2020"
+    ):
+        run("ou_pairs", *keys, start)
+    assert run("ou_pairs", *keys, f"data.{start}").record.status == "completed"
 
 
 def test_an_unknown_symbol_is_refused(run: Callable[..., RunResult]) -> None:

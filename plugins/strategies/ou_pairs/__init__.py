@@ -127,7 +127,9 @@ class OuPairsStrategy(Strategy):
             return {}
         from bt_plugins.strategies.ou_pairs._stored import stored_parameters
 
-        self._stored = stored_parameters(self._config, store_dir, symbols, start_ts)
+        self._stored = stored_parameters(
+            self._config, store_dir, symbols, start_ts, min(self.data_starts_ts, default=start_ts)
+        )
         return self._stored.taken
 
     def params(self, instruments: Sequence[Instrument]) -> np.record:

@@ -57,15 +57,20 @@ class Stored:
         state.news_from_ts = known_us * 1_000 + self.kalman.interval_ns
 
 
-def stored_parameters(config: OuPairs, store_dir: Path, symbols: Sequence[str], start_ts: int) -> Stored:
+def stored_parameters(
+    config: OuPairs, store_dir: Path, symbols: Sequence[str], start_ts: int, data_start_ts: int
+) -> Stored:
     """Return the newest parameters of the pair that were known at `start_ts`, the first symbol being y.
+
+    They are of prices as traded at the end of their window; those of the run may be comparable with the first ones of
+    its data, at `data_start_ts`, so that no corporate action may lie between.
 
     Raises
     ------
     ConfigError
         If they are of another time between samples.
     DataError
-        If there are none, no trade can be based on them, or a corporate action has come since.
+        If there are none, no trade can be based on them, or a corporate action lies between their prices and those of the run.
     """
     store = ResearchStore.in_folder(store_dir)
     pair_id, *_ = pair_of(*symbols)
@@ -96,6 +101,14 @@ def stored_parameters(config: OuPairs, store_dir: Path, symbols: Sequence[str], 
         )
     for of in (kalman, ou):
         _refuse_actions_since(store, symbols, of, known_at)
+    data_start = _EPOCH + timedelta(microseconds=data_start_ts // 1_000)
+    for action in store.actions(symbols, source=kalman.source).to_pylist():
+        if data_start.date() < action["ex_date"] <= kalman.window_end.date():
+            raise DataError(
+                f"the stored parameters of {pair_id} are of prices after the {action['kind']} of {action['symbol']} on "
+                f"{action['ex_date']}, but the data begin on {data_start.date()}, before it. Begin the data at the "
+                "start, data.start instead of start, or choose strategy.warm_start=none."
+            )
     return Stored(kalman, ou, _levels(config, ou))
 
 
