@@ -104,7 +104,7 @@ class JohansenBasketStrategy(Strategy):
             return {}
         from bt_plugins.strategies.johansen_basket._training import train
 
-        self._trained = train(self._config, store_dir, symbols, start_ts)
+        self._trained = train(self._config, store_dir, symbols, start_ts, self.data_starts_ts)
         return self._trained.taken
 
     @property

@@ -38,10 +38,17 @@ class Trained:
         return max(3, round(self.half_life_bars))
 
 
-def train(config: JohansenBasket, store_dir: Path, symbols: Sequence[str], start_ts: int) -> Trained:
+def train(
+    config: JohansenBasket,
+    store_dir: Path,
+    symbols: Sequence[str],
+    start_ts: int,
+    data_starts_ts: Sequence[int] = (),
+) -> Trained:
     """Return Johansen's first eigenvector of the last `train_bars` bars that had closed at `start_ts`.
 
-    Prices are comparable with the last of these bars, by the factors of corporate actions among them.
+    Prices are comparable with the first bar of each instrument's data, which begins at `data_starts_ts`, as those of
+    the run are; with the last of these bars, where the data begin after it.
 
     Raises
     ------
@@ -59,7 +66,7 @@ def train(config: JohansenBasket, store_dir: Path, symbols: Sequence[str], start
     for symbol in symbols:
         if symbol not in known:
             raise DataError(unknown_name(f"symbol of source {config.train_source}", symbol, known))
-    times, closes = _closed_bars(store, config, symbols, start_ts)
+    times, closes = _closed_bars(store, config, symbols, (start_ts, data_starts_ts))
     where = f"the last {len(times)} common bars of {', '.join(symbols)} before the start"
     if len(times) < config.train_bars:
         raise DataError(
@@ -95,13 +102,15 @@ def train(config: JohansenBasket, store_dir: Path, symbols: Sequence[str], start
 
 
 def _closed_bars(
-    store: BarStore, config: JohansenBasket, symbols: Sequence[str], start_ts: int
+    store: BarStore, config: JohansenBasket, symbols: Sequence[str], starts_ts: tuple[int, Sequence[int]]
 ) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Opening times of the bars that all symbols have a close in, and closes of shape (n_bars, n_symbols).
 
     Bars that preprocessing made up are no observations: an interpolated one even comes of a later close.
     """
-    closed_ns = start_ts - store.interval_ns(config.train_source) + 1_000
+    start_ts, data_starts_ts = starts_ts
+    interval_ns = store.interval_ns(config.train_source)
+    closed_ns = start_ts - interval_ns + 1_000
     end = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=closed_ns // 1_000)
     columns = ["symbol", "datetime", "close", "adj_factor", "outlier_flag"]
     table = store.read(config.train_source, symbols=symbols, end=end, columns=columns)
@@ -116,7 +125,13 @@ def _closed_bars(
         times = np.intersect1d(times, opens[of[symbol]])
     times = times[-config.train_bars :]
     series = []
-    for symbol in symbols:
+    for symbol, data_start_ts in zip(symbols, data_starts_ts or [start_ts] * len(symbols), strict=True):
         rows = of[symbol][np.isin(opens[of[symbol]], times)]
-        series.append(close[rows] * factor[rows] / factor[rows[-1]] if len(rows) else close[rows])
+        if not len(rows):
+            series.append(close[rows])
+            continue
+        before_us = np.datetime64((data_start_ts - interval_ns) // 1_000, "us")
+        first = int(np.searchsorted(opens[of[symbol]], before_us, side="right"))
+        anchor = of[symbol][min(first, len(of[symbol]) - 1)]
+        series.append(close[rows] * factor[rows] / factor[anchor])
     return times, np.column_stack(series)

@@ -70,7 +70,8 @@ def stored_parameters(
     ConfigError
         If they are of another time between samples.
     DataError
-        If there are none, no trade can be based on them, or a corporate action lies between their prices and those of the run.
+        If there are none, no trade can be based on them, or a corporate action lies between their prices and the
+        run's.
     """
     store = ResearchStore.in_folder(store_dir)
     pair_id, *_ = pair_of(*symbols)

@@ -142,6 +142,21 @@ def test_a_bar_that_has_not_closed_is_not_trained_on(tmp_path: Path) -> None:
     assert earlier["last_bar"] < before["last_bar"]
 
 
+@pytest.mark.parametrize(("begins", "share"), [(0, 0.8), (99, 0.8), (100, 1.0), (249, 1.0), (250, 1.0)])
+def test_weights_are_of_prices_on_the_scale_of_the_data(tmp_path: Path, begins: int, share: float) -> None:
+    # A dividend of a fifth on day 100: data that begin before are 1.25 times what they were traded at after it.
+    closes, factor = basket(), np.ones((300, 3))
+    factor[:100, 1] = 0.8
+    traded = closes / factor
+    store_closes(tmp_path, traded, adj_factor=factor.T.ravel())
+    trained = strategy(train_source="test", train_bars=200)
+    trained.data_starts_ts = [start_ts(0), start_ts(begins), start_ts(0)]
+    taken = trained.load(tmp_path, SYMBOLS, start_ts(250))
+    vector = johansen(closes[50:250]).vectors[:, 0]
+    weights = vector / vector[0] * np.array([1.0, share, 1.0])
+    assert list(taken["weights"].values()) == pytest.approx(weights.tolist(), rel=1e-6)
+
+
 def test_bars_that_preprocessing_made_up_are_not_trained_on(tmp_path: Path) -> None:
     closes = basket()
     flags = np.zeros(closes.shape, BAR_SCHEMA.field("outlier_flag").type.to_pandas_dtype())
