@@ -40,6 +40,38 @@ def all_updated(market, s):
 
 
 @kernel
+def note_moves(market, s, p):
+    """Note which instruments have had another price than their first; to be called at each sample."""
+    for asset in range(market.count()):
+        px = sample_px(market, asset, p)
+        if s.first_px[asset] == 0:
+            s.first_px[asset] = px
+        elif px != s.first_px[asset]:
+            s.moved[asset] = 1
+
+
+@kernel
+def all_moved(s):
+    """Whether every instrument's price has moved since the first sample: no ratio can be learnt of a constant one."""
+    moved = 0
+    for asset in range(len(s.moved)):
+        moved += s.moved[asset]
+    return moved == len(s.moved)
+
+
+@kernel
+def tick_noise(market, hedge_ratio, log_prices):
+    """Deviation of a pair's spread that may come of rounding prices to ticks: half a tick of each leg, as of a sum.
+
+    In units of the spread, of prices or of their logarithms. Legs that are multiples of each other have less.
+    """
+    tick_0, tick_1 = market.tick_size(0), market.tick_size(1)
+    if log_prices:
+        tick_0, tick_1 = tick_0 / market.mid_px(0), tick_1 / market.mid_px(1)
+    return 0.5 * math.sqrt(tick_0**2 + (hedge_ratio * tick_1) ** 2)
+
+
+@kernel
 def leg_done(market, account, s, asset):
     """Whether a leg is at its target."""
     return abs(s.target_qty[asset] - account.position_qty(asset)) < 0.5 * market.lot_size(asset)

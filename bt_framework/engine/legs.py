@@ -55,7 +55,8 @@ def legs_fields(count: int) -> list[tuple[Any, ...]]:
 
     ``direction`` is 1, -1 or 0, ``kind`` the last decision (a `SignalKind`), taken at ``decided_ts``; ``armed`` is 0
     from a stop of the direction ``stopped`` on until entries are allowed again; ``target_qty`` is what each leg is to
-    hold. ``refused`` is 1 when an entry that the estimates do not allow is to be recorded, 2 when it has been. Where
+    hold. ``refused`` is 1 when an entry that the estimates do not allow is to be recorded, 2 when it has been.
+    ``first_px`` are the first prices, ``moved`` says which of them there have been others than. Where
     prices are sampled at updates, ``sampled_ts`` is when they last were and ``gap_ns`` how long after the time before:
     the end is near when no other sample is to be expected before it.
     """
@@ -71,4 +72,6 @@ def legs_fields(count: int) -> list[tuple[Any, ...]]:
         ("hedge_ratio", "f8"),
         ("half_life_s", "f8"),
         ("target_qty", "f8", (count,)),
+        ("first_px", "f8", (count,)),
+        ("moved", "i8", (count,)),
     ]

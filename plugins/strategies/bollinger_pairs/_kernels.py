@@ -7,13 +7,16 @@ import math
 import numpy as np
 
 from bt_framework.engine.leg_kernels import (
+    all_moved,
     all_updated,
     band_direction,
     close_legs,
     commit_pair,
     hedge_qty,
+    note_moves,
     record_refusal,
     sample_px,
+    tick_noise,
     work_legs,
 )
 from bt_framework.engine.legs import legs_fields
@@ -59,12 +62,13 @@ def regress(y, x, count):
 
 
 @kernel
-def spread_z(y, x, count, hedge_ratio, spread):
+def spread_z(window, count, hedge_ratio, spread, noise):
     """Distance of `spread` from the mean of ``y - hedge_ratio * x`` over `count` samples, in their deviations.
 
-    The deviation is the sample's, divided by count - 1; NaN if it is below the rounding of the values, as that of
-    collinear legs is.
+    The deviation is the sample's, divided by count - 1; NaN if it is below `noise` or the rounding of the values, as
+    that of collinear legs is. `window` holds y and x.
     """
+    y, x = window
     mean = 0.0
     for i in range(count):
         mean += y[i] - hedge_ratio * x[i] - spread
@@ -73,7 +77,7 @@ def spread_z(y, x, count, hedge_ratio, spread):
     for i in range(count):
         squares += (y[i] - hedge_ratio * x[i] - spread - mean) ** 2
     sd = math.sqrt(squares / (count - 1))
-    if not sd > _ROUNDING * (abs(y[0]) + abs(hedge_ratio * x[0])):
+    if not sd > max(noise, _ROUNDING * (abs(y[0]) + abs(hedge_ratio * x[0]))):
         return math.nan
     return -mean / sd
 
@@ -117,7 +121,8 @@ def rolling_z(market, prices, s, w, p, by_update):
     s.spread = y - s.hedge_ratio * x
     if s.samples < p.window or (p.hedge == _OLS and s.regressed < p.hedge_window):
         return math.nan
-    z = spread_z(w[0], w[1], p.window, s.hedge_ratio, s.spread) if s.fitted == 1 else math.nan
+    noise = tick_noise(market, s.hedge_ratio, p.log_prices)
+    z = spread_z((w[0], w[1]), p.window, s.hedge_ratio, s.spread, noise) if s.fitted == 1 else math.nan
     if math.isnan(z) and s.samples >= p.warmup:
         s.refused = max(s.refused, 1)
     return z
@@ -180,12 +185,18 @@ def step(views, records, by_update, by_filter):
         if p.log_prices:
             y, x = math.log(y), math.log(x)
         if by_filter is not None:
+            note_moves(market, s, p)
             z = innovation_z(y, x, s, p)
+            if not all_moved(s):
+                z = math.nan
+                if s.samples >= p.warmup:
+                    s.refused = max(s.refused, 1)
         else:
             z = rolling_z(market, (y, x), s, w, p, by_update)
         if not closing and not math.isnan(z):
             trade(views, s, p, z)
-        record_refusal(market, account, out, s)
+        if not closing:
+            record_refusal(market, account, out, s)
     if closing and s.kind != _FLATTEN and s.kind != 0:
         close_legs(market, out, s, _FLATTEN, math.nan, math.nan)
     if s.kind != 0:

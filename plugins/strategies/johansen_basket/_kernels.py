@@ -25,32 +25,37 @@ _ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
 
 
 def state_dtype(count: int) -> np.dtype:
-    """State of a basket of `count` legs: ``units`` is the position in baskets, ``scale`` the size of the spread."""
+    """State of a basket of `count` legs.
+
+    ``units`` is the position in baskets, ``noise`` the deviation of the spread that may come of rounding: half a tick
+    of each leg, and the last digits of its terms.
+    """
     return np.dtype(
-        [*legs_fields(count), ("samples", "i8"), ("units", "f8"), ("spread", "f8"), ("scale", "f8")]
+        [*legs_fields(count), ("samples", "i8"), ("units", "f8"), ("spread", "f8"), ("noise", "f8")]
     )
 
 
 @kernel
 def basket_spread(market, s, p):
-    """Set the spread, the sum of weight x price, and the sum of its absolute terms; False if a price is missing."""
-    spread, scale = 0.0, 0.0
+    """Set the spread, the sum of weight x price, and its noise; False if a price is missing."""
+    spread, noise = 0.0, 0.0
     for asset in range(market.count()):
         px = sample_px(market, asset, p)
         if not px > 0:
             return False
         term = p.weights[asset] * (math.log(px) if p.log_prices else px)
         spread += term
-        scale += abs(term)
-    s.spread, s.scale = spread, scale
+        tick = market.tick_size(asset) / px if p.log_prices else market.tick_size(asset)
+        noise += 0.5 * abs(p.weights[asset]) * tick + _ROUNDING * abs(term)
+    s.spread, s.noise = spread, noise
     return True
 
 
 @kernel
-def window_z(values, latest, scale):
+def window_z(values, latest, noise):
     """Distance of `latest` from the mean of `values`, in their standard deviations.
 
-    The deviation is the sample's, divided by n - 1; NaN if it is below the rounding of terms of size `scale`.
+    The deviation is the sample's, divided by n - 1; NaN if it is not above `noise`.
     """
     mean = 0.0
     for value in values:
@@ -60,7 +65,7 @@ def window_z(values, latest, scale):
     for value in values:
         squares += (value - latest - mean) ** 2
     sd = math.sqrt(squares / (len(values) - 1))
-    return -mean / sd if sd > _ROUNDING * scale else math.nan
+    return -mean / sd if sd > noise else math.nan
 
 
 @kernel
@@ -152,12 +157,13 @@ def step(views, records, by_update):
         w[0, s.samples % p.window] = s.spread
         s.samples += 1
         if s.samples >= p.window:
-            z = window_z(w[0], s.spread, s.scale)
+            z = window_z(w[0], s.spread, s.noise)
             if math.isnan(z):
                 s.refused = max(s.refused, 1)
             elif not closing:
                 trade(views, s, p, z)
-        record_refusal(market, account, out, s)
+        if not closing:
+            record_refusal(market, account, out, s)
     if closing and s.kind != _FLATTEN and s.kind != 0:
         close_legs(market, out, s, _FLATTEN, math.nan, math.nan)
     if s.kind != 0:

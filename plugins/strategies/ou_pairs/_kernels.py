@@ -7,11 +7,14 @@ import math
 import numpy as np
 
 from bt_framework.engine.leg_kernels import (
+    all_moved,
     all_updated,
     close_legs,
     commit_pair,
+    note_moves,
     record_refusal,
     sample_px,
+    tick_noise,
     work_legs,
 )
 from bt_framework.engine.legs import legs_fields
@@ -35,18 +38,19 @@ STATE = np.dtype(
         *[(name, LEVELS[name]) for name in LEVELS.names or ()],
         ("first_ts", "i8"),
         ("entry_half_life_s", "f8"),
+        ("least_sd", "f8"),
         ("news_from_ts", "i8"),
         ("in_filter", "i8"),
     ]
 )
-"""``news_from_ts`` is when the first bar closes that a stored filter has not seen, ``in_filter`` whether this sample is
-one that it has."""
+"""``least_sd`` is what rounding may leave of collinear legs, ``news_from_ts`` when the first bar closes that a stored
+filter has not seen, ``in_filter`` whether this sample has been taken in before."""
 
 _ENTER, _EXIT = int(SignalKind.ENTER), int(SignalKind.EXIT)
 _STOP, _FLATTEN = int(SignalKind.STOP), int(SignalKind.FLATTEN)
 _UNBIASED = 1  # ordinal place in Estimator
 _NS_PER_S = 1e9
-_LEAST_SD = 1e-12  # log price: what collinear legs leave is the rounding of logarithms
+_ROUNDING_SD = 1e-12  # log price: what collinear legs leave is the rounding of logarithms, and that to ticks
 
 
 @kernel
@@ -101,7 +105,7 @@ def estimate(prices, s, w, p, dt_s, optimal):
     status = ou_fit_spread(s.fit, w[0], w[1], oldest, capacity, s.kalman.hedge_ratio, dt_s)
     if optimal is not None and p.estimator == _UNBIASED:
         status = ou_unbias(s.fit, dt_s)
-    usable = status == 0 and s.fit.theta > 0 and s.fit.stationary_sd > _LEAST_SD
+    usable = status == 0 and s.fit.theta > 0 and s.fit.stationary_sd > s.least_sd and all_moved(s)
     if usable:
         s.hedge_ratio, s.mu, s.stationary_sd = s.kalman.hedge_ratio, s.fit.mu, s.fit.stationary_sd
         s.half_life_s = s.fit.half_life_s
@@ -169,10 +173,13 @@ def step(views, records, by_update, optimal):
         if by_update is not None:
             dt_s = mean_step_s(market.now_ts(), s, w)
         s.in_filter = 1 if market.now_ts() < s.news_from_ts else 0
+        note_moves(market, s, p)
+        s.least_sd = max(_ROUNDING_SD, tick_noise(market, s.kalman.hedge_ratio, True))
         estimate((y, x), s, w, p, dt_s, optimal)
         if s.stationary_sd > 0 and not closing:
             trade(market, account, out, p, s, y - s.hedge_ratio * x)
-        record_refusal(market, account, out, s)
+        if not closing:
+            record_refusal(market, account, out, s)
     if closing and s.kind != _FLATTEN and s.kind != 0:
         close_legs(market, out, s, _FLATTEN, math.nan, math.nan)
     if s.kind != 0:

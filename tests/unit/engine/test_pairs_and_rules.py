@@ -200,6 +200,7 @@ def test_the_market_maker_quotes_both_sides_around_mid_and_leans_against_its_inv
 def test_a_spread_that_does_not_revert_allows_no_entries(growth: float, ready: int) -> None:
     strategy = OuPairsStrategy(OuPairs(window=100, warmup=100, reestimate_every=1))
     p, s, w = strategy.params(PAIR), strategy.state(PAIR), strategy.work(PAIR)
+    s.moved[:] = 1
     noise = np.random.default_rng(1).normal(0.0, 1e-4, (2, 150))
     x = y = 0.0
     for step in range(150):
