@@ -137,6 +137,17 @@ def test_the_engine_earns_what_the_positions_earn(prices: dict[str, Any], withou
     assert (apr, sharpe) == pytest.approx((0.26069, 2.3496), rel=1e-4)
 
 
+def test_the_runs_own_sharpe_ratio_is_that_of_sessions_within_a_percent(
+    prices: dict[str, Any], without_costs: RunResult
+) -> None:
+    # Of profits on constant capital, by calendar days of which 365 are a year, not of returns on what was held.
+    _, equity = closes_of(without_costs, prices)
+    pnl = np.diff(equity)
+    sessions = math.sqrt(252.0) * float(pnl.mean() / pnl.std(ddof=1))
+    assert sessions == pytest.approx(2.2906, rel=1e-4)
+    assert without_costs.metrics["sharpe"] == pytest.approx(2.2804, rel=1e-4)
+
+
 def test_costs_take_their_part_of_the_same_trades(
     prices: dict[str, Any], without_costs: RunResult, run: Any
 ) -> None:
