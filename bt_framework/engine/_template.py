@@ -9,6 +9,7 @@ import math
 from bt_framework.engine._broker import book_fill_row, log_refusal, send, why_invalid
 from bt_framework.engine._guard import barrier, barrier_reason, enforce
 from bt_framework.engine._loop import advance, book_changed, log_equity, logs_full, settle, start, views_of
+from bt_framework.engine._ownership import borrowed, keep_alive
 from bt_framework.engine._state import LoopState
 from bt_framework.jit import cached_kernel, kernel
 
@@ -164,6 +165,18 @@ def step(engine, is_roi, a, views, records):
     return _END if ended else _MORE
 
 
+@kernel
+def run_steps(engine, is_roi, a, views, records, max_wakes):
+    """Step until `run_slice` has to return; returns an outcome."""
+    for _ in range(max_wakes):
+        if logs_full(a):
+            return _MORE
+        outcome = step(engine, is_roi, a, views, records)
+        if outcome != _MORE:
+            return outcome
+    return _MORE
+
+
 @cached_kernel
 def run_slice(engine, is_roi, arrays, records, max_wakes):
     """Run until `max_wakes` wake-ups are used up, a log is nearly full, the data ends, or something fails.
@@ -172,17 +185,15 @@ def run_slice(engine, is_roi, arrays, records, max_wakes):
     state, work, rules, sizing, slippage). `max_wakes` never changes a result. Returns an outcome; after ERROR,
     ``clock.engine_code`` is the engine's code or a `Fault`.
     """
-    a = LoopState(arrays)
+    owner = LoopState(borrowed(arrays))
+    a = borrowed(owner)
     if a.clock[0].started == 0:
         code = start(engine, is_roi, a)
         if code != 0:
             a.clock[0].engine_code = code
+            keep_alive(owner)
             return _END if code == _ENGINE_END else _ERROR
     views = views_of(engine, is_roi, a)
-    for _ in range(max_wakes):
-        if logs_full(a):
-            return _MORE
-        outcome = step(engine, is_roi, a, views, records)
-        if outcome != _MORE:
-            return outcome
-    return _MORE
+    outcome = run_steps(engine, is_roi, a, borrowed(views), borrowed(records), max_wakes)
+    keep_alive((owner, views))
+    return outcome
