@@ -123,9 +123,16 @@ def test_other_ways_are_the_same_compiled_and_plain(
     assert compiled.result_hash == plain.result_hash
 
 
-@pytest.mark.parametrize("name", ["bollinger_pairs", "basis"])
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_the_same_strategies_trade_books(run: Callable[..., RunResult], tmp_path: Path, name: str) -> None:
     keys = {
+        "ou_pairs": [
+            "strategy.window=60",
+            "strategy.warmup=60",
+            "strategy.entry_z=1",
+            "strategy.thresholds=leung_li",
+        ],
+        "johansen_basket": ["strategy.log_prices=true", "strategy.weights=[1,-1]", "strategy.window=30"],
         "bollinger_pairs": ["strategy.log_prices=true", "strategy.hedge=fixed", "strategy.hedge_ratio=1"],
         "basis": ["strategy.short_spot=true", "strategy.entry_bps=5", "strategy.exit_bps=1"],
     }[name]

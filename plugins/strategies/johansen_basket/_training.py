@@ -53,7 +53,7 @@ def train(
     Raises
     ------
     ConfigError
-        If no source is named.
+        If no source is named, or there is one instrument only.
     DataError
         If the source lacks a symbol or has too few common bars, or their basket does not revert.
     """
@@ -61,6 +61,8 @@ def train(
         raise ConfigError(
             "weights must be given, or train_source must name the source of earlier bars, were both empty."
         )
+    if len(symbols) < 2:
+        raise ConfigError(f"a basket needs two instruments, the data has {', '.join(symbols)} only.")
     store = BarStore(store_dir / "bars")
     known = store.symbols(config.train_source)
     for symbol in symbols:

@@ -219,6 +219,12 @@ def test_bars_that_give_no_weights_are_refused(
         strategy(**keys).load(tmp_path, SYMBOLS, start_ts(250))
 
 
+def test_one_instrument_is_no_basket(tmp_path: Path) -> None:
+    store_closes(tmp_path, basket())
+    with pytest.raises(ConfigError, match="a basket needs two instruments, the data has AAA only"):
+        strategy(train_source="test", train_bars=100).load(tmp_path, SYMBOLS[:1], start_ts(250))
+
+
 @pytest.mark.parametrize(
     ("keys", "text"),
     [
