@@ -43,6 +43,8 @@ def all_updated(market, s):
 def note_moves(market, s, p):
     """Note which instruments have had another price than their first; to be called at each sample."""
     for asset in range(market.count()):
+        if s.moved[asset] == 1:
+            continue
         px = sample_px(market, asset, p)
         if s.first_px[asset] == 0:
             s.first_px[asset] = px

@@ -122,7 +122,7 @@ def test_refused_pairs_are_counted_with_the_reason(capsys):
         (("source=synthetic", "symbols=[SYN001,SYN02]"), "was 'SYN02'. Did you mean 'SYN002'?"),
         (("source=synthetic", "symbols=[SYN001]"), "a pair needs two symbols"),
         (("source=synthetic", "window=500"), "window must be at most the 450 bars that there are, was 500."),
-        (("source=synthetic", "start=2030-01-01"), "window must be at most the 0 bars that there are"),
+        (("source=synthetic", "start=2030-01-01"), "there are no bars between start and end"),
         (("source=synthetic", "lag=2"), "was 'lag'. Did you mean 'lags'?"),
         (("source=../bars",), "the override 'source=../bars' is refused"),
     ],
