@@ -55,8 +55,6 @@ class BarServerConfig(BarSourceConfig):
         super().__post_init__()
         if not all(self.symbols) or len(set(self.symbols)) < len(self.symbols):
             raise ConfigError(f"symbols must be different names, was {self.symbols}.")
-        if int(self.interval_ns) % 1_000:
-            raise ConfigError(f"interval_ns must be whole us, was {self.interval_ns}.")
         for key in ("backoff_ns", "max_wait_ns", "timeout_ns"):
             if getattr(self, key) <= 0:
                 raise ConfigError(f"{key} must be > 0, was {getattr(self, key)}.")

@@ -448,7 +448,7 @@ def test_without_the_optional_packages_the_install_line_is_shown(config, monkeyp
             "secret_env must be the name of an environment variable, not the key itself.",
         ),
         ({"symbols": ["A", "A"]}, "symbols must be different names, was ['A', 'A']."),
-        ({"interval_ns": 1_500}, "interval_ns must be whole us, was 1500."),
+        ({"interval_ns": 1_500}, "interval_ns must be whole microseconds, was 1500."),
         (
             {"start": "2024-01-02", "end": "2024-01-01"},
             "end must be later than start (2024-01-02), was 2024-01-01.",
