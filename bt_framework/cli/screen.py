@@ -20,7 +20,7 @@ _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
     "bars": lambda row: f"{row['observations']:,}",
     "t a~b": lambda row: _number(row["ab_t"], 2),
     "t b~a": lambda row: _number(row["ba_t"], 2),
-    "trace": lambda row: _number(row["trace_0"], 2),
+    "trace": lambda row: _number(row["trend_trace_0"], 2),
     "hedge ratio": lambda row: _number(row["ab_hedge_ratio"], 4),
     "half-life": lambda row: _number(row["ab_half_life_bars"], 1),
     "Hurst": lambda row: _number(row["ab_hurst"], 2),

@@ -159,7 +159,7 @@ def _keep_spread(screening: Screening, pair_id: str, kept: Followed) -> None:
         "log": config.log,
         "adjust": config.adjust.name,
     }
-    write_spread(Path(config.store_dir), pair_id, spread_table(pair_id, times, values), how)
+    write_spread(Path(config.store_dir), config.source, pair_id, spread_table(pair_id, times, values), how)
     kept.spreads += 1
 
 

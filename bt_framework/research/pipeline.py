@@ -137,8 +137,7 @@ class _Job:
                 raise RefusedBars(result)
         self._read_back()
         new = self._research.register_symbols(self._spool.rows, self._name)
-        if self._actions.num_rows:
-            self._research.add_actions(self._actions, source=self._name)
+        self._research.add_actions(self._actions, source=self._name, replacing=self._spool.rows)
         kept = len(set(before) - set(self._spool.rows))
         return replace(result, new_symbols=tuple(sorted(new)), kept_symbols=kept, stored=True)
 

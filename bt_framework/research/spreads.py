@@ -1,6 +1,7 @@
 """Spread series of pairs, each bar judged by the bars before it only, and the files they are kept in.
 
-Layout, under the store's folder: ``alpha/pair_id=<symbol_a>_<symbol_b>/spread.parquet``, the id encoded as in a URL.
+Layout, under the store's folder: ``alpha/source=<source>/pair_id=<symbol_a>_<symbol_b>/spread.parquet``,
+the id encoded as in a URL.
 """
 
 from __future__ import annotations
@@ -105,19 +106,21 @@ def spread_table(pair_id: str, times_ns: np.ndarray, values: np.ndarray) -> pa.T
     return pa.table([ids, times, *columns], schema=SPREAD_SCHEMA)
 
 
-def write_spread(store_dir: Path, pair_id: str, table: pa.Table, how: Mapping[str, Any]) -> Path:
-    """Put the series of `pair_id` in the place of an older one, all at once; `how` it was made goes with it.
+def write_spread(store_dir: Path, source: str, pair_id: str, table: pa.Table, how: Mapping[str, Any]) -> Path:
+    """Put the series of `pair_id` in the place of an older one of `source`, all at once.
+
+    `how` it was made goes with it.
 
     Raises
     ------
     DataError
-        If the series that is there explains another symbol: that of another pair, from another source.
+        If the series that is there explains another symbol: it is that of another pair with the same id.
     StorageError
         If the folder cannot be written.
     """
     import pyarrow.parquet as pq
 
-    path = _path(store_dir, pair_id)
+    path = _path(store_dir, source, pair_id)
     before, now = _explained(path), how.get("y_symbol")
     if before and now and before != now:
         raise DataError(
@@ -138,9 +141,9 @@ def write_spread(store_dir: Path, pair_id: str, table: pa.Table, how: Mapping[st
 
 
 def read_spread(
-    store_dir: Path, pair_id: str, start: datetime | None = None, end: datetime | None = None
+    store_dir: Path, source: str, pair_id: str, start: datetime | None = None, end: datetime | None = None
 ) -> pa.Table:
-    """Return the series of `pair_id` that is kept, of bars that open in [`start`, `end`).
+    """Return the series of `pair_id` that is kept of `source`, of bars that open in [`start`, `end`).
 
     Raises
     ------
@@ -152,11 +155,11 @@ def read_spread(
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    path = _path(store_dir, pair_id)
+    path = _path(store_dir, source, pair_id)
     if not path.exists():
         there = [unquote(p.parent.name.partition("=")[2]) for p in path.parents[1].glob(f"pair_id=*/{_FILE}")]
         raise DataError(
-            f"{unknown_name('a pair with a spread', pair_id, there)} bt screen spreads=ols makes them."
+            f"{unknown_name(f'a pair of {source} with a spread', pair_id, there)} bt screen spreads=ols makes them."
         )
     try:
         table = pq.ParquetFile(path).read().cast(SPREAD_SCHEMA)
@@ -182,5 +185,5 @@ def _explained(path: Path) -> str | None:
         return None
 
 
-def _path(store_dir: Path, pair_id: str) -> Path:
-    return store_dir / "alpha" / f"pair_id={quote(pair_id, safe='')}" / _FILE
+def _path(store_dir: Path, source: str, pair_id: str) -> Path:
+    return store_dir / "alpha" / f"source={source}" / f"pair_id={quote(pair_id, safe='')}" / _FILE

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -180,10 +180,10 @@ class ResearchStore:
             query = query.where(table.c.source == source)
         return sorted({row.symbol for row in self._read(query)})
 
-    def add_actions(self, actions: pa.Table, *, source: str) -> int:
+    def add_actions(self, actions: pa.Table, *, source: str, replacing: Collection[str] = ()) -> int:
         """Keep corporate actions, a table of `ACTION_SCHEMA`, and register their symbols; return how many.
 
-        Of one ex-date, dividends are added up and splits multiplied.
+        Of one ex-date, dividends are added up and splits multiplied. All that the symbols `replacing` had before goes.
         """
         merged: dict[tuple[Any, ...], float] = {}
         for row in actions.to_pylist():
@@ -200,6 +200,8 @@ class ResearchStore:
         ]
         with self._writing() as connection:
             _register(connection, source, {row["symbol"] for row in rows})
+            if replacing:
+                _drop_actions(connection, source, replacing)
             _put(connection, _tables().CORPORATE_ACTIONS, rows)
         return len(rows)
 
@@ -415,6 +417,14 @@ def refuse_one_id_for_two(named: Iterable[tuple[str, str, str]]) -> None:
                 f"the pair id {pair_id!r} must name one pair, was that of {' and '.join(known[pair_id])} and of "
                 f"{' and '.join(symbols)}. Rename a symbol."
             )
+
+
+def _drop_actions(connection: Connection, source: str, symbols: Iterable[str]) -> None:
+    from sqlalchemy import bindparam
+
+    table = _tables().CORPORATE_ACTIONS
+    statement = table.delete().where(table.c.source == source, table.c.symbol == bindparam("of"))
+    connection.execute(statement, [{"of": symbol} for symbol in symbols])
 
 
 def _put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -90,7 +90,7 @@ def test_json_has_the_screening_its_settings_and_what_was_kept(capsys, store_dir
     assert value["summary"]["tested"] == 6
     kept = {"pairs": ["SYN001_SYN002"], "ou": 2, "kalman": 2, "spreads": 1, "refused": {}}
     assert value["kept"] == kept
-    assert read_spread(store_dir, "SYN001_SYN002").num_rows == 350
+    assert read_spread(store_dir, "synthetic", "SYN001_SYN002").num_rows == 350
     store = ResearchStore.in_folder(store_dir)
     row = value["results"][0]
     stored = store.ou_params("SYN001_SYN002", datetime(2030, 1, 1, tzinfo=UTC), y_symbol="SYN001")

@@ -54,7 +54,7 @@ class Bars(ComponentConfig):
     delay_ns: Duration = param(0, "from a bar's close to its publication", unit="ns")
     tick_size: dict[str, float] = param({}, "by symbol; else so fine that rounding is nothing", unit="quote")
     lot_size: dict[str, float] = param(
-        {}, "by symbol; else 1, or 1e-6 where volumes are not whole", unit="base"
+        {}, "by symbol; else 1, or 1e-6 where the first volumes are not whole", unit="base"
     )
 
     def __post_init__(self) -> None:

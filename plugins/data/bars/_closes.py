@@ -24,6 +24,9 @@ from bt_plugins.data.bars import Bars, Prices
 BLOCK_ROWS = 1 << 17
 """About how many bars are read at a time."""
 
+LOT_BARS = 100
+"""Bars whose volumes say whether parts of units are traded: the first ones, so that later ones change nothing."""
+
 _COLUMNS = ("datetime", "close", "volume", "adj_factor", "outlier_flag")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -134,8 +137,11 @@ class SymbolCloses:
             table = self._store.read(
                 self._config.source, symbols=[self.symbol], start=start, end=end, columns=_COLUMNS
             )
+            columns = _columns(table)
+            if _has_parts(columns["volume"][: max(0, LOT_BARS - report.rows_read)]):
+                report.notes["parts_of_units"] = True
             report.rows_read += table.num_rows
-            bars = _traded(_columns(table), self._skip, report)
+            bars = _traded(columns, self._skip, report)
             if len(bars["close"]) == 0:
                 continue
             if math.isnan(anchor):
@@ -183,6 +189,10 @@ class _Content:
         return hashlib.sha256(b"".join(column.digest() for column in self._hashes)).hexdigest()
 
 
+def _has_parts(volume: _Floats) -> bool:
+    return bool(np.any(volume[np.isfinite(volume)] % 1.0))
+
+
 def _columns(table: pa.Table) -> dict[str, Any]:
     """Columns as arrays; a missing price or volume is NaN."""
     columns = {name: table.column(name).combine_chunks() for name in _COLUMNS}
@@ -192,9 +202,6 @@ def _columns(table: pa.Table) -> dict[str, Any]:
 
 def _traded(bars: Mapping[str, Any], skip: int, report: FeedReport) -> dict[str, Any]:
     """The bars that have a close, and none of the flags to skip."""
-    volume = bars["volume"]
-    if np.any(volume[np.isfinite(volume)] % 1.0):
-        report.notes["parts_of_units"] = True
     close = bars["close"]
     priced = np.isfinite(close) & (close > 0.0)
     open_to_all = (bars["outlier_flag"] & skip) == 0

@@ -267,6 +267,18 @@ def test_sizes_are_fine_by_default_and_otherwise_as_configured(tmp_path: Path) -
     assert (feed_of(tmp_path).tick_size, feed_of(tmp_path).lot_size) == (1e-4, 1e-6)
 
 
+@pytest.mark.parametrize(("place", "lot_size"), [(99, 1e-6), (100, 1.0), (399, 1.0)])
+def test_the_lot_size_follows_the_first_volumes_and_no_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int, lot_size: float
+) -> None:
+    volume = np.full(400, 7.0)
+    volume[place] = 7.5
+    store_bars(tmp_path, {"AAA": np.full(400, 100.0)}, volume=volume)
+    assert feed_of(tmp_path).lot_size == lot_size
+    monkeypatch.setattr(_closes, "BLOCK_ROWS", 30)
+    assert feed_of(tmp_path).lot_size == lot_size
+
+
 @given(
     st.lists(st.floats(0.01, 1e5), min_size=1, max_size=40),
     st.floats(0.0, 200.0),

@@ -63,7 +63,7 @@ def test_nothing_is_kept_where_nothing_is_to_be_followed(tmp_path):
     assert (kept.pairs, kept.ou, kept.spreads) == ([], 0, 0)
     assert work.store.ou_params("P0A_P0B", LATER) is None
     with pytest.raises(DataError):
-        read_spread(tmp_path, "P0A_P0B")
+        read_spread(tmp_path, "test", "P0A_P0B")
 
 
 @pytest.mark.parametrize("method", ["ols", "kalman"])
@@ -75,7 +75,7 @@ def test_spreads_are_kept_of_bars_in_which_both_have_a_price(tmp_path, method):
         tmp_path, replace(prices, prices=table), follow="discoveries", spreads=method, hedge_window=100
     )
     assert kept.spreads == len(kept.pairs) == 1
-    spread = read_spread(tmp_path, "P0A_P0B")
+    spread = read_spread(tmp_path, "test", "P0A_P0B")
     assert spread.num_rows == 300 - 100 - 10
     missing = {prices.times_ns[i] // 1_000 for i in range(200, 210)}
     assert not missing & set(spread["datetime"].cast("int64").to_pylist())
@@ -96,11 +96,11 @@ def test_what_cannot_be_estimated_is_counted_with_the_reason(tmp_path):
 def test_a_screening_that_is_followed_again_keeps_the_same(tmp_path):
     prices = universe(walks=0)
     work, first = followed(tmp_path, prices, follow="all", spreads="ols", hedge_window=100)
-    before = work.store.ou_params("P0A_P0B", LATER), read_spread(tmp_path, "P0A_P0B")
+    before = work.store.ou_params("P0A_P0B", LATER), read_spread(tmp_path, "test", "P0A_P0B")
     again, second = followed(tmp_path, prices, follow="all", spreads="ols", hedge_window=100)
     assert first == second
     assert before[0] == again.store.ou_params("P0A_P0B", LATER)
-    assert before[1].equals(read_spread(tmp_path, "P0A_P0B"))
+    assert before[1].equals(read_spread(tmp_path, "test", "P0A_P0B"))
 
 
 @pytest.mark.parametrize("log", [True, False])

@@ -125,9 +125,9 @@ def test_bars_that_could_not_be_judged_have_no_row():
 @pytest.mark.parametrize("pair_id", ["A_B", "BTC/USDT_ETH/USDT", "../up_x", "a b%_é=1"])
 def test_a_series_is_read_as_it_was_written_whatever_the_symbols(tmp_path, pair_id):
     table = table_of(pair_id)
-    path = write_spread(tmp_path, pair_id, table, {"method": "ols"})
-    assert path.parent.parent == tmp_path / "alpha"
-    assert read_spread(tmp_path, pair_id).equals(table)
+    path = write_spread(tmp_path, "etf", pair_id, table, {"method": "ols"})
+    assert path.parent.parent == tmp_path / "alpha" / "source=etf"
+    assert read_spread(tmp_path, "etf", pair_id).equals(table)
     assert pq.read_schema(path).metadata[b"bt_spread"] == b'{"method": "ols"}'
     assert [p.name for p in path.parent.iterdir()] == ["spread.parquet"]
     whole = ds.dataset(tmp_path / "alpha", partitioning="hive").to_table()
@@ -135,45 +135,51 @@ def test_a_series_is_read_as_it_was_written_whatever_the_symbols(tmp_path, pair_
 
 
 def test_a_series_is_read_between_two_times(tmp_path):
-    write_spread(tmp_path, "A_B", table_of("A_B", 9), {})
+    write_spread(tmp_path, "etf", "A_B", table_of("A_B", 9), {})
     start, end = datetime(1970, 1, 3, tzinfo=UTC), datetime(1970, 1, 5, tzinfo=UTC)
-    found = read_spread(tmp_path, "A_B", start, end)["datetime"].to_pylist()
+    found = read_spread(tmp_path, "etf", "A_B", start, end)["datetime"].to_pylist()
     assert [time.day for time in found] == [3, 4]
-    assert read_spread(tmp_path, "A_B", end=start).num_rows == 1
+    assert read_spread(tmp_path, "etf", "A_B", end=start).num_rows == 1
 
 
 def test_a_newer_series_takes_the_place_of_the_old_one(tmp_path):
-    write_spread(tmp_path, "A_B", table_of("A_B", 9), {})
-    write_spread(tmp_path, "A_B", table_of("A_B", 5), {})
-    assert read_spread(tmp_path, "A_B").num_rows == 4
+    write_spread(tmp_path, "etf", "A_B", table_of("A_B", 9), {})
+    write_spread(tmp_path, "etf", "A_B", table_of("A_B", 5), {})
+    assert read_spread(tmp_path, "etf", "A_B").num_rows == 4
 
 
 def test_a_pair_without_series_is_named_with_the_nearest(tmp_path):
-    write_spread(tmp_path, "EWA_EWC", table_of("EWA_EWC"), {})
+    write_spread(tmp_path, "etf", "EWA_EWC", table_of("EWA_EWC"), {})
     with pytest.raises(DataError, match=r"must be one of EWA_EWC, was 'EWA_EWD'. Did you mean 'EWA_EWC'\?"):
-        read_spread(tmp_path, "EWA_EWD")
-    with pytest.raises(DataError, match="a pair with a spread must be one of"):
-        read_spread(tmp_path / "none", "EWA_EWC")
+        read_spread(tmp_path, "etf", "EWA_EWD")
+    with pytest.raises(DataError, match="a pair of etf with a spread must be one of"):
+        read_spread(tmp_path / "none", "etf", "EWA_EWC")
 
 
 def test_a_damaged_series_is_an_error_that_names_the_file(tmp_path):
-    path = write_spread(tmp_path, "A_B", table_of("A_B"), {})
+    path = write_spread(tmp_path, "etf", "A_B", table_of("A_B"), {})
     path.write_bytes(b"PAR1")
     with pytest.raises(StorageError, match=r"the spread .*spread\.parquet cannot be read"):
-        read_spread(tmp_path, "A_B")
+        read_spread(tmp_path, "etf", "A_B")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "alpha").touch()
     with pytest.raises(StorageError, match=r"writing a spread in .*alpha failed"):
-        write_spread(tmp_path, "A_B", table_of("A_B"), {})
+        write_spread(tmp_path, "etf", "A_B", table_of("A_B"), {})
 
 
 def test_another_pair_of_the_same_id_does_not_take_the_place_of_a_series(tmp_path):
-    write_spread(tmp_path, "A_B_C", table_of("A_B_C", 9), {"y_symbol": "A"})
+    write_spread(tmp_path, "etf", "A_B_C", table_of("A_B_C", 9), {"y_symbol": "A"})
     with pytest.raises(
         DataError, match=r"the pair id 'A_B_C' must name one pair, was that of A in .*, is now that of A_B"
     ):
-        write_spread(tmp_path, "A_B_C", table_of("A_B_C", 5), {"y_symbol": "A_B"})
-    write_spread(tmp_path, "A_B_C", table_of("A_B_C", 7), {"y_symbol": "A"})
-    assert read_spread(tmp_path, "A_B_C").num_rows == 6
+        write_spread(tmp_path, "etf", "A_B_C", table_of("A_B_C", 5), {"y_symbol": "A_B"})
+    write_spread(tmp_path, "etf", "A_B_C", table_of("A_B_C", 7), {"y_symbol": "A"})
+    assert read_spread(tmp_path, "etf", "A_B_C").num_rows == 6
+
+
+def test_one_pair_of_two_sources_has_two_series(tmp_path):
+    write_spread(tmp_path, "etf", "A_B", table_of("A_B", 9), {"y_symbol": "A"})
+    write_spread(tmp_path, "vendor", "A_B", table_of("A_B", 5), {"y_symbol": "B"})
+    assert [read_spread(tmp_path, source, "A_B").num_rows for source in ("etf", "vendor")] == [8, 4]

@@ -131,6 +131,16 @@ def test_an_action_written_again_replaces_the_old_one(store):
     assert store.actions(source="etf")["value"].to_pylist() == [0.4]
 
 
+def test_an_action_that_a_source_no_longer_has_goes_and_those_of_other_symbols_and_sources_stay(store):
+    day = date(2020, 1, 2)
+    rows = [("A", day, "dividend", 0.3), ("B", day, "split", 2.0)]
+    for source in ("etf", "other"):
+        store.add_actions(actions(*rows), source=source)
+    store.add_actions(actions(), source="etf", replacing=["A"])
+    assert store.actions(source="etf")["symbol"].to_pylist() == ["B"]
+    assert store.actions(source="other")["symbol"].to_pylist() == ["A", "B"]
+
+
 def test_two_actions_of_one_kind_and_day_become_one(store):
     day = date(2020, 1, 2)
     rows = [
