@@ -254,7 +254,13 @@ def equity_interval_ns(feeds: Sequence[StoredFeed], settings: Settings) -> int:
 
 
 def load_inputs(parts: Parts, feeds: Sequence[StoredFeed], settings: Settings) -> Mapping[str, Any]:
-    """Return what the strategy takes from the stores, such as parameters that were estimated earlier."""
+    """Return what the strategy takes from the stores, such as parameters that were estimated earlier.
+
+    Raises
+    ------
+    ConfigError
+        If it takes something, and the data's prices are of another scale: adjusted for actions after the start.
+    """
     from bt_framework.engine.strategy import Strategy
 
     if not isinstance(parts.strategy, Strategy):
@@ -262,7 +268,14 @@ def load_inputs(parts: Parts, feeds: Sequence[StoredFeed], settings: Settings) -
     start_ts, _ = common_interval(feeds, settings)
     symbols = [feed.spec.symbol for feed in feeds]
     parts.strategy.data_starts_ts = tuple(feed.first_local_ts for feed in feeds)
-    return parts.strategy.load(Path(settings.store_dir), symbols, start_ts)
+    taken = parts.strategy.load(Path(settings.store_dir), symbols, start_ts)
+    if taken and any(feed.report.notes.get("adjust") == "backward" for feed in feeds):
+        raise ConfigError(
+            f"data.adjust must be point_in_time or none for {type(parts.strategy).__name__} as it is configured, was "
+            "backward: what it takes from the store is of prices as they were known then, not as later splits and "
+            "dividends make them."
+        )
+    return taken
 
 
 def load_latencies(

@@ -231,6 +231,8 @@ def test_a_warm_start_needs_data_that_begin_after_the_ex_dates_before_its_parame
     ):
         run("ou_pairs", *keys, start)
     assert run("ou_pairs", *keys, f"data.{start}").record.status == "completed"
+    with pytest.raises(ConfigError, match="data.adjust must be point_in_time or none for .*, was backward"):
+        run("ou_pairs", *keys, f"data.{start}", "data.adjust=backward")
 
 
 def test_an_unknown_symbol_is_refused(run: Callable[..., RunResult]) -> None:
