@@ -271,9 +271,8 @@ def load_inputs(parts: Parts, feeds: Sequence[StoredFeed], settings: Settings) -
     taken = parts.strategy.load(Path(settings.store_dir), symbols, start_ts)
     if taken and any(feed.report.notes.get("adjust") == "backward" for feed in feeds):
         raise ConfigError(
-            f"data.adjust must be point_in_time or none for {type(parts.strategy).__name__} as it is configured, was "
-            "backward: what it takes from the store is of prices as they were known then, not as later splits and "
-            "dividends make them."
+            "data.adjust must be point_in_time or none where a strategy takes something from the store, was backward: "
+            "that is of prices as they were known then, not as later splits and dividends make them."
         )
     return taken
 
