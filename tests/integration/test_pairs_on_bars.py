@@ -231,7 +231,9 @@ def test_a_warm_start_needs_data_that_begin_after_the_ex_dates_before_its_parame
     ):
         run("ou_pairs", *keys, start)
     assert run("ou_pairs", *keys, f"data.{start}").record.status == "completed"
-    with pytest.raises(ConfigError, match=r"data\.adjust must be point_in_time or none where .*, was backward"):
+    with pytest.raises(
+        ConfigError, match=r"data\.adjust must be point_in_time or none where .*, was backward"
+    ):
         run("ou_pairs", *keys, f"data.{start}", "data.adjust=backward")
 
 
