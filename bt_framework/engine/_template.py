@@ -165,18 +165,6 @@ def step(engine, is_roi, a, views, records):
     return _END if ended else _MORE
 
 
-@kernel
-def run_steps(engine, is_roi, a, views, records, max_wakes):
-    """Step until `run_slice` has to return; returns an outcome."""
-    for _ in range(max_wakes):
-        if logs_full(a):
-            return _MORE
-        outcome = step(engine, is_roi, a, views, records)
-        if outcome != _MORE:
-            return outcome
-    return _MORE
-
-
 @cached_kernel
 def run_slice(engine, is_roi, arrays, records, max_wakes):
     """Run until `max_wakes` wake-ups are used up, a log is nearly full, the data ends, or something fails.
@@ -193,7 +181,14 @@ def run_slice(engine, is_roi, arrays, records, max_wakes):
             a.clock[0].engine_code = code
             keep_alive(owner)
             return _END if code == _ENGINE_END else _ERROR
-    views = views_of(engine, is_roi, a)
-    outcome = run_steps(engine, is_roi, a, borrowed(views), borrowed(records), max_wakes)
-    keep_alive((owner, views))
+    views_owner = views_of(engine, is_roi, a)
+    views, kernel_records = borrowed(views_owner), borrowed(records)
+    outcome = _MORE
+    for _ in range(max_wakes):
+        if logs_full(a):
+            break
+        outcome = step(engine, is_roi, a, views, kernel_records)
+        if outcome != _MORE:
+            break
+    keep_alive((owner, views_owner))
     return outcome

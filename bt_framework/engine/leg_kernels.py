@@ -40,25 +40,20 @@ def all_updated(market, s):
 
 
 @kernel
-def note_moves(market, s, p):
-    """Note which instruments have had another price than their first; to be called at each sample."""
-    for asset in range(market.count()):
-        if s.moved[asset] == 1:
-            continue
-        px = sample_px(market, asset, p)
-        if s.first_px[asset] == 0:
-            s.first_px[asset] = px
-        elif px != s.first_px[asset]:
-            s.moved[asset] = 1
+def all_moved(market, s, p):
+    """Whether every instrument has had another price than its first: no ratio can be learnt of a constant one.
 
-
-@kernel
-def all_moved(s):
-    """Whether every instrument's price has moved since the first sample: no ratio can be learnt of a constant one."""
-    moved = 0
+    To be called at each sample.
+    """
+    moved = True
     for asset in range(len(s.moved)):
-        moved += s.moved[asset]
-    return moved == len(s.moved)
+        if s.moved[asset] == 0:
+            px = sample_px(market, asset, p)
+            if s.first_px[asset] == 0:
+                s.first_px[asset] = px
+            s.moved[asset] = 1 if px != s.first_px[asset] else 0
+            moved = moved and s.moved[asset] == 1
+    return moved
 
 
 @kernel

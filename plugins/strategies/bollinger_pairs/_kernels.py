@@ -13,7 +13,6 @@ from bt_framework.engine.leg_kernels import (
     close_legs,
     commit_pair,
     hedge_qty,
-    note_moves,
     record_refusal,
     sample_px,
     tick_noise,
@@ -185,9 +184,8 @@ def step(views, records, by_update, by_filter):
         if p.log_prices:
             y, x = math.log(y), math.log(x)
         if by_filter is not None:
-            note_moves(market, s, p)
             z = innovation_z(y, x, s, p)
-            if not all_moved(s):
+            if not all_moved(market, s, p):
                 z = math.nan
                 if s.samples >= p.warmup:
                     s.refused = max(s.refused, 1)

@@ -11,10 +11,8 @@ from bt_framework.engine.leg_kernels import (
     all_updated,
     close_legs,
     commit_pair,
-    note_moves,
     record_refusal,
     sample_px,
-    tick_noise,
     work_legs,
 )
 from bt_framework.engine.legs import legs_fields
@@ -105,7 +103,7 @@ def estimate(prices, s, w, p, dt_s, optimal):
     status = ou_fit_spread(s.fit, w[0], w[1], oldest, capacity, s.kalman.hedge_ratio, dt_s)
     if optimal is not None and p.estimator == _UNBIASED:
         status = ou_unbias(s.fit, dt_s)
-    usable = status == 0 and s.fit.theta > 0 and s.fit.stationary_sd > s.least_sd and all_moved(s)
+    usable = status == 0 and s.fit.theta > 0 and s.fit.stationary_sd > s.least_sd
     if usable:
         s.hedge_ratio, s.mu, s.stationary_sd = s.kalman.hedge_ratio, s.fit.mu, s.fit.stationary_sd
         s.half_life_s = s.fit.half_life_s
@@ -125,15 +123,6 @@ def mean_step_s(now_ts, s, w):
     w[2, s.samples % capacity] = (now_ts - s.first_ts) / _NS_PER_S
     oldest_s = w[2, (s.samples + 1) % capacity]
     return (w[2, s.samples % capacity] - oldest_s) / (capacity - 1)
-
-
-@kernel
-def begin(y, x, s, p):
-    """Start the filter at the first prices, logarithms; a state that was stored goes on instead."""
-    if s.armed == 0:
-        s.log_px_0[0], s.log_px_0[1], s.armed = y, x, 1
-        prior_0, prior_1 = p.intercept_prior_sd**2, p.hedge_ratio_prior_sd**2
-        kalman_reset(s.kalman, 0.0, p.hedge_ratio_prior, prior_0, prior_1)
 
 
 @kernel
@@ -166,15 +155,20 @@ def step(views, records, by_update, optimal):
     closing = p.flat_at_end and market.now_ts() >= market.end_ts() - max(p.flatten_before_ns, s.gap_ns)
     if sampled:
         y, x = math.log(px_0), math.log(px_1)
-        if s.samples == 0:
-            begin(y, x, s, p)
+        if s.armed == 0 and s.samples == 0:  # a state that was stored goes on instead
+            s.log_px_0[0], s.log_px_0[1], s.armed = y, x, 1
+            prior_0, prior_1 = p.intercept_prior_sd**2, p.hedge_ratio_prior_sd**2
+            kalman_reset(s.kalman, 0.0, p.hedge_ratio_prior, prior_0, prior_1)
         y, x = y - s.log_px_0[0], x - s.log_px_0[1]
         dt_s = p.sample_ns / _NS_PER_S
         if by_update is not None:
             dt_s = mean_step_s(market.now_ts(), s, w)
         s.in_filter = 1 if market.now_ts() < s.news_from_ts else 0
-        note_moves(market, s, p)
-        s.least_sd = max(_ROUNDING_SD, tick_noise(market, s.kalman.hedge_ratio, True))
+        # What rounding to ticks leaves of the spread of legs that are multiples of each other.
+        noise = math.hypot(market.tick_size(0) / px_0, s.kalman.hedge_ratio * market.tick_size(1) / px_1)
+        s.least_sd = max(_ROUNDING_SD, 0.5 * noise)
+        if not all_moved(market, s, p):
+            s.least_sd = math.inf
         estimate((y, x), s, w, p, dt_s, optimal)
         if s.stationary_sd > 0 and not closing:
             trade(market, account, out, p, s, y - s.hedge_ratio * x)
