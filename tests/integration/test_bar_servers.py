@@ -31,26 +31,6 @@ KEY = "k3y-that-nobody/may see"
 
 
 @pytest.fixture
-def server():
-    server = BarServer()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def waits(monkeypatch) -> list[float]:
-    """How long it would have waited."""
-    waits: list[float] = []
-
-    async def pause(seconds: float) -> None:
-        waits.append(seconds)
-
-    monkeypatch.setattr(download, "pause", pause)
-    return waits
-
-
-@pytest.fixture
 def config(server, tmp_path, waits):
     """Return a function that makes the configuration for pages of 10 bars from this server."""
 

@@ -12,7 +12,6 @@ import pytest
 from aiohttp import web
 from bar_server import MINUTE_MS, START_MS, BarServer, Behaviour, status
 
-from bt_framework.bars import download
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.testing.bar_contracts import check_bar_source
 from bt_plugins.bars.websocket import Websocket, build
@@ -28,26 +27,6 @@ COLUMNS = {
     "volume": "k.v",
 }
 KEY = "k3y-that-nobody/may see"
-
-
-@pytest.fixture
-def server():
-    server = BarServer()
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def waits(monkeypatch) -> list[float]:
-    """How long it would have waited."""
-    waits: list[float] = []
-
-    async def pause(seconds: float) -> None:
-        waits.append(seconds)
-
-    monkeypatch.setattr(download, "pause", pause)
-    return waits
 
 
 @pytest.fixture
