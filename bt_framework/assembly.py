@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bt_framework.errors import ConfigError, DataError, RunError
 from bt_framework.registry import Kind
+from bt_framework.results.git import commit_of
 from bt_framework.results.identity import code_hash, config_hash, data_hash
 from bt_framework.results.run import Identity, RunContext
 
@@ -404,6 +405,10 @@ def describe(
         books=tuple(f"{f.spec.symbol}: {book.reason}" for f, book in zip(feeds, books, strict=True)),
         latency={f.spec.symbol: lat.percentiles for f, lat in zip(feeds, latencies, strict=True)},
         inputs=dict(inputs or {}),
+        feeds=tuple(f.content_hash for f in feeds),
+        tags=tuple(settings.tags),
+        note=settings.note,
+        git_commit=commit_of(Path.cwd()),
     )
 
 

@@ -48,6 +48,8 @@ class RunRecord:
         Seconds: compose_s, ingest_s, compile_s, kernel_s, write_s, wall_s; those that were measured.
     metrics : mapping
         See `bt_framework.results.metrics.RunMetrics`; undefined ones are NaN.
+    feeds, tags, note, git_commit
+        See `bt_framework.results.run.RunContext`.
     """
 
     run_id: str
@@ -80,6 +82,10 @@ class RunRecord:
     counts: Mapping[str, int] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
+    feeds: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    git_commit: str = ""
 
     @classmethod
     def started(cls, run: RunContext) -> RunRecord:
@@ -112,6 +118,10 @@ class RunRecord:
             mode=run.mode,
             latency={symbol: dict(values) for symbol, values in run.latency.items()},
             inputs=dict(run.inputs),
+            feeds=tuple(run.feeds),
+            tags=tuple(run.tags),
+            note=run.note,
+            git_commit=run.git_commit,
         )
 
     def finished(self, summary: RunSummary) -> RunRecord:
@@ -201,7 +211,7 @@ class RunRecord:
             values["status"] = Status(values["status"])
             values["identity"] = Identity(**values["identity"])
             values["process"] = ProcessIdentity(**values["process"])
-            for name in ("symbols", "instruments", "rules", "books"):
+            for name in ("symbols", "instruments", "rules", "books", "feeds", "tags"):
                 values[name] = tuple(values.get(name, ()))
             for name in ("metrics", "timings"):
                 values[name] = {k: math.nan if v is None else v for k, v in values[name].items()}

@@ -86,6 +86,12 @@ class RunContext:
         ``response_p50_ns``, ``response_p99_ns``, and ``rejected_frac``, the part of it in which orders are rejected.
     inputs : mapping
         What the strategy took from a store, such as parameters estimated earlier; part of the data hash.
+    feeds : tuple of str
+        Content hash of each instrument's events, by which the event store and market_data know them.
+    tags, note
+        For people; they can be edited later.
+    git_commit : str
+        Commit of the working folder's repository, with ``-dirty`` if files have changed since; empty if there is none.
     """
 
     run_id: str
@@ -108,6 +114,10 @@ class RunContext:
     mode: str = "compiled"
     latency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    feeds: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    git_commit: str = ""
 
 
 @dataclass(frozen=True)
