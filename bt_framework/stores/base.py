@@ -1,25 +1,78 @@
-"""The contract of a run store: the index of runs."""
+"""The contract of a run store: the index of runs and, if asked, the rows of their tables."""
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from bt_framework.errors import StorageError, UnknownRunError
+from bt_framework.errors import ConfigError, StorageError, UnknownRunError
 from bt_framework.hookspecs import hookimpl
+from bt_framework.registry import unknown_name
 from bt_framework.results.folder import RECORD_FILE, RunFolder
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import RunContext, RunSummary, Status
+from bt_framework.stores.filters import FIELDS, SET_FIELDS, And, Compare, Condition, matches, order_key
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ORDERS = tuple(field for field in FIELDS if field not in SET_FIELDS)
+"""What runs can be sorted by."""
+
+
+@dataclass(frozen=True)
+class RunQuery:
+    """Which runs, and in which order.
+
+    Attributes
+    ----------
+    where : Condition, optional
+        See `bt_framework.stores.filters`; None for all runs.
+    order_by : str
+        One of `ORDERS`. Runs without a value come last, in either direction; of equal ones the newest comes first.
+    limit : int, optional
+        How many at most, at least 0.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such order, or `limit` is negative.
+    """
+
+    where: Condition | None = None
+    order_by: str = "started_at_ns"
+    descending: bool = True
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what reaches a database."""
+        if self.order_by not in ORDERS:
+            raise ConfigError(unknown_name("the column to sort by", self.order_by, ORDERS))
+        if self.limit is not None and self.limit < 0:
+            raise ConfigError(f"limit must be >= 0, was {self.limit}.")
+
+    def of(self, records: Iterable[RunRecord]) -> list[RunRecord]:
+        """Return those of `records` that are meant, in order: what every store answers."""
+        chosen = [r for r in records if self.where is None or matches(self.where, r)]
+        return sorted(chosen, key=order_key(self.order_by, descending=self.descending))[: self.limit]
 
 
 class RunStore(ABC):
     """A run store plugin: what the ``store`` group builds.
 
-    A store knows the runs; their tables stay in their folders. It is told of a run when it starts and when it
-    ends. Many processes use one store at once, and a process may be killed at any moment.
+    A store knows the runs. Their tables stay in their folders; a store may keep some of them as rows besides, see
+    `row_tables`. It is told of a run when it starts, after each slice and when it ends. Many processes use one store at
+    once, and a process may be killed at any moment.
 
     Methods raise `StorageError`, which names the store, if it cannot be read or written.
     """
+
+    row_tables: Sequence[str] = ()
+    """The run's tables, of `bt_framework.results.run.TABLES`, that it keeps as rows."""
 
     @abstractmethod
     def put(self, record: RunRecord) -> None:
@@ -30,17 +83,42 @@ class RunStore(ABC):
         """Runs whose id begins with `prefix`, at most `limit`; one whose id is `prefix` comes first."""
 
     @abstractmethod
-    def list(
-        self, limit: int | None = None, strategy: str | None = None, status: Status | None = None
-    ) -> list[RunRecord]:
-        """Return the newest runs first, at most `limit`, of one strategy or status if asked.
-
-        Runs are as of now: see `latest`.
-        """
+    def select(self, query: RunQuery) -> list[RunRecord]:
+        """Return the runs that `query` means, as of now: see `latest`."""
 
     @abstractmethod
     def remove(self, run_id: str) -> None:
-        """Forget a run, if there is one with this id; its folder stays."""
+        """Forget a run and its rows, if there is one with this id; its folder stays."""
+
+    def put_rows(self, run_id: str, tables: Mapping[str, pa.Table]) -> None:
+        """Insert rows of a run that is known, all or none; those whose position is there are replaced.
+
+        Parameters
+        ----------
+        run_id : str
+            Of the run.
+        tables : mapping of str to pyarrow.Table
+            Parts of some of `row_tables`, as `bt_framework.results.rows.table_rows` makes them.
+        """
+        raise StorageError(f"{type(self).__name__} keeps no rows of runs, was given those of {run_id}.")
+
+    def tables(self, run_id: str) -> tuple[str, ...]:
+        """Names of the run's tables of which there are rows."""
+        return ()
+
+    def rows(self, run_id: str, table: str) -> pa.Table:
+        """Return the rows of a run's table, in order: the columns of the run folder's, NaN where there is no number."""
+        from bt_framework.results.schemas import schema
+
+        return schema(table).empty_table()
+
+    def list(
+        self, limit: int | None = None, strategy: str | None = None, status: Status | None = None
+    ) -> list[RunRecord]:
+        """Return the newest runs first, at most `limit`, of one strategy or status if asked."""
+        wanted = {"strategy": strategy, "status": None if status is None else str(status)}
+        parts = tuple(Compare(field, "==", value) for field, value in wanted.items() if value is not None)
+        return self.select(RunQuery(And(parts) if parts else None, limit=limit))
 
     def get(self, prefix: str) -> RunRecord:
         """Return the run with the id `prefix`, or the only one whose id begins with it.
@@ -57,6 +135,25 @@ class RunStore(ABC):
             ids = ", ".join(record.run_id for record in found[:5]) + (", ..." if len(found) > 5 else "")
             raise UnknownRunError(f"the id {prefix!r} must name one run, but begins several: {ids}.")
         return found[0]
+
+    def edit(self, run_id: str, *, tags: Sequence[str] | None = None, note: str | None = None) -> RunRecord:
+        """Replace the tags or the note of the run with this id, and return it as it is now.
+
+        Its folder stays as it is: `bt_framework.results.folder` edits that.
+
+        Raises
+        ------
+        UnknownRunError
+            If there is none.
+        """
+        found = [r for r in self.find(run_id, limit=1) if r.run_id == run_id]
+        if not found:
+            raise UnknownRunError(f"no run has the id {run_id!r}. List them with: bt runs")
+        changes: dict[str, Any] = {} if tags is None else {"tags": tuple(tags)}
+        changes |= {} if note is None else {"note": note}
+        record = dataclasses.replace(found[0], **changes)
+        self.put(record)
+        return record
 
     @hookimpl
     def before_run(self, run: RunContext) -> None:

@@ -16,8 +16,7 @@ from typing import Any
 from bt_framework.config.schema import ComponentConfig, Duration, param
 from bt_framework.errors import ConfigError, StorageError
 from bt_framework.results.record import RunRecord
-from bt_framework.results.run import Status
-from bt_framework.stores.base import RunStore, latest
+from bt_framework.stores.base import RunQuery, RunStore, latest
 from bt_framework.units import NS_PER_S
 
 SCHEMA_VERSION = 1
@@ -76,17 +75,10 @@ class SqliteStore(RunStore):
         """Runs whose id begins with `prefix`."""
         return self._select("runs_by_prefix", {"prefix": prefix, "limit": limit})
 
-    def list(
-        self, limit: int | None = None, strategy: str | None = None, status: Status | None = None
-    ) -> list[RunRecord]:
-        """Newest runs first."""
-        most = _NO_LIMIT if limit is None else limit
-        # Only the process table tells running runs from lost ones.
-        unsure = status in (Status.RUNNING, Status.LOST)
-        stored = Status.RUNNING if unsure else status
-        values = {"strategy": strategy, "status": stored, "limit": _NO_LIMIT if unsure else most}
-        records = self._select("list_runs", values)
-        return [r for r in records if status in (None, r.status)][:most]
+    def select(self, query: RunQuery) -> list[RunRecord]:
+        """Return the runs that `query` means."""
+        values = {"strategy": None, "status": None, "limit": _NO_LIMIT}
+        return query.of(self._select("list_runs", values))
 
     def remove(self, run_id: str) -> None:
         """Forget a run; its folder stays."""
