@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from clickhouse_front import ClickhouseFront
 from hypothesis import settings
 
 # The first example of a test may compile; a gate must not depend on luck.
@@ -52,3 +54,23 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "jit").symlink_to(shared)
     monkeypatch.setenv("BT_CACHE_DIR", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def clickhouse_front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickhouseFront]:
+    """A ClickHouse server that the tests of one worker share."""
+    with ClickhouseFront(tmp_path_factory.mktemp("clickhouse")) as front:
+        yield front
+
+
+@pytest.fixture
+def clickhouse_url(clickhouse_front: ClickhouseFront) -> Iterator[str]:
+    """URL of an empty database of the test's own, on the shared server with no faults."""
+    clickhouse_front.heal()
+    database = f"test_{uuid.uuid4().hex[:12]}"
+    with clickhouse_front.client() as client:
+        client.command(f"CREATE DATABASE {database}")
+    yield clickhouse_front.url(database)
+    clickhouse_front.heal()
+    with clickhouse_front.client() as client:
+        client.command(f"DROP DATABASE {database} SYNC")
