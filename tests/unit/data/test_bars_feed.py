@@ -11,16 +11,18 @@ from bar_stores import DAY_NS, OPEN_US, bars_of, store_bars
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bt_framework.bars import closes as _closes
+from bt_framework.bars.closes import Closes
+from bt_framework.bars.quotes import BarsFeed, Quoter, fine_tick
 from bt_framework.bars.schema import BarFlag
 from bt_framework.bars.store import BarStore
+from bt_framework.bars.trading import Prices
 from bt_framework.data.fidelity import judge
 from bt_framework.data.source import FeedReport
 from bt_framework.data.store import EventStore, StoredFeed
 from bt_framework.errors import ConfigError, DataError
 from bt_framework.records import EventFlag, EventKind
-from bt_plugins.data.bars import Bars, Prices, _closes, build
-from bt_plugins.data.bars._closes import Closes
-from bt_plugins.data.bars._source import BarsFeed, Quoter, fine_tick
+from bt_plugins.data.bars import Bars, build
 
 FIRST_CLOSE_TS = OPEN_US * 1_000 + DAY_NS
 _Rows = np.ndarray[Any, Any]

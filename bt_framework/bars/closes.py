@@ -1,25 +1,24 @@
-"""From the bar store to the closes that are traded, in blocks of bounded size."""
+"""From stored bars to the closes that are traded, in blocks of bounded size."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
+from bt_framework.bars._manifest import Span
 from bt_framework.bars.schema import BarFlag
-from bt_framework.bars.store import BarStore
-from bt_framework.config.settings import parse_time_ns
+from bt_framework.bars.trading import Prices, TradedBars
 from bt_framework.data.source import FeedReport
 from bt_framework.errors import DataError
-from bt_plugins.data.bars import Bars, Prices
 
 BLOCK_ROWS = 1 << 17
 """About how many bars are read at a time."""
@@ -31,6 +30,47 @@ _COLUMNS = ("datetime", "close", "volume", "adj_factor", "outlier_flag")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Floats = np.ndarray[Any, np.dtype[np.float64]]
 _Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class BarReader(Protocol):
+    """Where bars are kept: the bar store, or a database that reads as it does."""
+
+    def sources(self) -> list[str]:
+        """Names of the sources, sorted."""
+        ...
+
+    def symbols(self, source: str) -> list[str]:
+        """Symbols of `source`, sorted; DataError if there is no such source."""
+        ...
+
+    def spans(self, source: str) -> dict[str, Span]:
+        """How many bars each symbol of `source` has, and its first and last."""
+        ...
+
+    def interval_ns(self, source: str) -> int:
+        """From one bar of `source` to the next."""
+        ...
+
+    def read(
+        self,
+        source: str,
+        *,
+        symbols: Sequence[str],
+        start: datetime,
+        end: datetime,
+        columns: Sequence[str],
+    ) -> pa.Table:
+        """Return bars that open in [`start`, `end`), by symbol and time."""
+        ...
+
+
+@dataclass(frozen=True)
+class BarRange:
+    """Which bars of a store are traded: those of `source` that open in [`start_ts`, `end_ts`), ns UTC; None: all."""
+
+    source: str
+    start_ts: int | None = None
+    end_ts: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,10 +108,12 @@ class Summary:
 class SymbolCloses:
     """The closes of one symbol; each call of `blocks` reads them anew."""
 
-    def __init__(self, store: BarStore, config: Bars, symbol: str) -> None:
+    def __init__(self, reader: BarReader, chosen: BarRange, symbol: str, config: TradedBars) -> None:
         self.symbol = symbol
-        self.interval_ns = store.interval_ns(config.source)
-        self._store = store
+        self.source = chosen.source
+        self.interval_ns = reader.interval_ns(chosen.source)
+        self._reader = reader
+        self._chosen = chosen
         self._config = config
         # What was interpolated comes of a later bar: it was not known then, and is never traded.
         self._skip = int(BarFlag.INTERPOLATED) | sum(int(BarFlag[flag.upper()]) for flag in config.skip_flags)
@@ -101,7 +143,7 @@ class SymbolCloses:
     def _check(self, summary: Summary, report: FeedReport) -> None:
         if summary.high_px == 0.0:
             raise DataError(
-                f"source {self._config.source} has no bar of {self.symbol} that can be traded in the time asked for:"
+                f"source {self.source} has no bar of {self.symbol} that can be traded in the time asked for:"
                 f" {report.rows_read:,} read, {sum(report.dropped.values()):,} left out."
                 " Give another data.start, data.end or data.skip_flags."
             )
@@ -126,7 +168,7 @@ class SymbolCloses:
             yield closes
         if content.hexdigest() != self.summary.content:
             raise DataError(
-                f"bars of {self.symbol} in source {self._config.source} changed while they were read."
+                f"bars of {self.symbol} in source {self.source} changed while they were read."
                 " Run again once they are complete."
             )
 
@@ -134,8 +176,8 @@ class SymbolCloses:
         """Yield the closes in order of time; what is left out is counted in `report`."""
         anchor = math.nan
         for start, end in self._windows():
-            table = self._store.read(
-                self._config.source, symbols=[self.symbol], start=start, end=end, columns=_COLUMNS
+            table = self._reader.read(
+                self.source, symbols=[self.symbol], start=start, end=end, columns=_COLUMNS
             )
             columns = _columns(table)
             if _has_parts(columns["volume"][: max(0, LOT_BARS - report.rows_read)]):
@@ -149,7 +191,7 @@ class SymbolCloses:
             yield self._adjusted(bars, anchor)
 
     def _adjusted(self, bars: Mapping[str, Any], anchor: float) -> Closes:
-        factor = np.ones(len(bars["close"]))
+        factor: _Floats = np.ones(len(bars["close"]))
         if self._config.adjust is not Prices.none:
             factor = bars["adj_factor"]
         if self._config.adjust is Prices.point_in_time:
@@ -159,12 +201,12 @@ class SymbolCloses:
 
     def _windows(self) -> list[tuple[datetime, datetime]]:
         """Spans of time that have about `BLOCK_ROWS` bars each."""
-        config, span = self._config, self._store.spans(self._config.source)[self.symbol]
+        chosen, span = self._chosen, self._reader.spans(self.source)[self.symbol]
         first, last = span.first_us, span.last_us + 1
-        if config.start is not None:
-            first = max(first, parse_time_ns(config.start, "data.start") // 1_000)
-        if config.end is not None:
-            last = min(last, parse_time_ns(config.end, "data.end") // 1_000)
+        if chosen.start_ts is not None:
+            first = max(first, chosen.start_ts // 1_000)
+        if chosen.end_ts is not None:
+            last = min(last, chosen.end_ts // 1_000)
         if first >= last:
             return []
         count = max(
