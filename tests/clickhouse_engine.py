@@ -21,6 +21,9 @@ PIECE_BYTES = 1 << 20
 SESSIONS = 200
 """Most sessions that are kept; the ones unused for longest go first."""
 
+ENDS = {"ArrowStream": 8, "Arrow": 10, "Parquet": 8}
+"""Bytes that close a result in these formats; a result that failed does not have them."""
+
 _CODE = re.compile(r"Code: (\d+)\. ")
 
 
@@ -60,11 +63,13 @@ class Handle:
     connection: Any
     busy: threading.Lock = field(default_factory=threading.Lock)
     given: dict[str, str] = field(default_factory=dict)
+    database: str = "default"
 
     def prepare(self, database: str, settings: Mapping[str, str]) -> None:
         """Make a database the current one, and the settings those of this request."""
-        if database:
+        if self.database != (database := database or "default"):
             self.run(f"USE {quoted(database, '`')}")
+            self.database = database
         changed = [f"{_checked(name)} = DEFAULT" for name in self.given if name not in settings]
         news = {name: value for name, value in settings.items() if self.given.get(name) != value}
         changed += [f"{_checked(name)} = {quoted(value)}" for name, value in news.items()]
@@ -108,14 +113,22 @@ class Handle:
             with suppress(OSError):
                 fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, PIECE_BYTES)
             work = _Work(self, sql, params)
+            tail = b""
             try:
-                yield from _pieces(end, work)
+                for piece in _pieces(end, work):
+                    piece = tail + piece
+                    cut = len(piece) - ENDS.get(form, 0)
+                    tail = piece[max(cut, 0) :]
+                    if cut > 0:
+                        yield piece[:cut]
             finally:
                 _wait(end, work)  # without a reader, a writer that comes to open the pipe would wait for ever
                 os.close(end)
                 work.join()
         if work.error is not None:
             raise work.error
+        if tail:
+            yield tail
         result.rows, result.bytes = work.result.rows, work.result.bytes
 
 
@@ -125,7 +138,7 @@ class Engine:
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
         self._first = chdb.connect(self._folder)
-        self._sessions: OrderedDict[tuple[str, str], Handle] = OrderedDict()
+        self._sessions: OrderedDict[tuple[str, str, int], Handle] = OrderedDict()
         self._lock = threading.Lock()
 
     @contextmanager
@@ -137,7 +150,7 @@ class Engine:
         EngineError
             Code 373: another request is using the session.
         """
-        handle = self._of_session((user, session), readonly) if session else self._new(readonly)
+        handle = self._of_session((user, session, readonly)) if session else self._new(readonly)
         if not handle.busy.acquire(blocking=False):
             text = f"Code: 373. DB::Exception: Session {session} is locked by a concurrent client. "
             raise EngineError(text + "(SESSION_IS_LOCKED)")
@@ -160,10 +173,10 @@ class Engine:
             handle.run(f"SET readonly = {readonly}")
         return handle
 
-    def _of_session(self, key: tuple[str, str], readonly: int) -> Handle:
+    def _of_session(self, key: tuple[str, str, int]) -> Handle:
         with self._lock:
             if key not in self._sessions:
-                self._sessions[key] = self._new(readonly)
+                self._sessions[key] = self._new(key[2])
             self._sessions.move_to_end(key)
             oldest = next(iter(self._sessions))
             if len(self._sessions) > SESSIONS and not self._sessions[oldest].busy.locked():

@@ -20,11 +20,11 @@ ERRORS = {
 WHEN = {
     "status": "before",
     "error": "before",
-    "cut": "request",
+    "cut": "data",
     "no_answer": "executed",
     "error_midway": "result",
     "drop": "answer",
-    "slow": "answer",
+    "slow": "always",
 }
 
 
@@ -38,7 +38,8 @@ class Fault:
         ``status``: answer with `status` and do nothing. ``error``: ClickHouse's error `code`, nothing is
         done. ``cut``: hang up after `after_bytes` of the data to insert. ``no_answer``: do it all, then
         hang up. ``error_midway``: error `code` after `after_bytes` of the result. ``drop``: hang up after
-        `after_bytes` of the answer. ``slow``: wait `delay_s` before each piece of the answer.
+        `after_bytes` of the answer's body as sent, or before its end. ``slow``: wait `delay_s` before each
+        piece of the data to insert and of the answer; `Faults.clear` ends the wait.
     match : str
         Only requests with this text in their statement.
     skip, times : int
@@ -70,6 +71,7 @@ class Faults:
         self._faults: list[Fault] = []
         self._seen: deque[dict[str, Any]] = deque(maxlen=2_000)
         self._lock = threading.Lock()
+        self._cleared = threading.Event()
 
     def add(self, values: dict[str, Any]) -> None:
         """Add a fault, after those that there are."""
@@ -79,8 +81,14 @@ class Faults:
     def clear(self) -> None:
         """Forget faults and requests."""
         with self._lock:
+            self._cleared.set()
+            self._cleared = threading.Event()
             self._faults.clear()
             self._seen.clear()
+
+    def wait(self, delay_s: float) -> None:
+        """Wait for so long, or until the faults are cleared."""
+        self._cleared.wait(delay_s)
 
     def take(self, statement: str, request: dict[str, Any]) -> Fault | None:
         """Note a request; the fault that it meets."""

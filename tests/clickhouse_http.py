@@ -7,11 +7,13 @@ import json
 import re
 import secrets
 import ssl
+import sys
 import tempfile
 import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from email import message_from_bytes
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -57,7 +59,7 @@ ENCODERS: dict[str, Callable[[], Any]] = {
 _COMMENT = re.compile(rb"\s+|--[^\n]*\n|/\*.*?\*/", re.DOTALL)
 _ANSWERS = re.compile(rb"(SELECT|WITH|SHOW|DESCRIBE|DESC|EXISTS|EXPLAIN|CHECK|FROM|VALUES|\()", re.IGNORECASE)
 _INSERT = re.compile(rb"INSERT\s+INTO\b", re.IGNORECASE)
-_DATA = re.compile(rb"\A(.*?)\s+FORMAT\s+(\w+)[ \t]*(?:\r?\n|\Z)", re.IGNORECASE | re.DOTALL)
+_DATA = re.compile(rb"\A(.*?)\s+FORMAT\s+(\w+)[ \t]*\r?\n", re.IGNORECASE | re.DOTALL)
 _NAMED = re.compile(rb"`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"")
 _FORMAT = re.compile(r"\bFORMAT\s+(\w+)(\s+SETTINGS\s[^']*)?\Z", re.IGNORECASE)
 
@@ -101,8 +103,6 @@ class Front(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that breaks is what tests are about; other errors go to stderr."""
-        import sys
-
         if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):
             super().handle_error(request, client_address)
 
@@ -134,12 +134,10 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if url.path == "/_front":
                 self._control()
-            elif url.path == "/ping" or (url.path in ("", "/") and self.command == "GET" and not params):
+            elif url.path == "/ping" or not (params or self.command == "POST"):
                 self._plain(200, "Ok.\n")
             else:
                 self._statement(params, readonly)
-        except EngineError as error:
-            self._error(error)
         except (HungUpError, ConnectionError):
             self.close_connection = True
 
@@ -166,7 +164,7 @@ class Handler(BaseHTTPRequestHandler):
         return data
 
     def _control(self) -> None:
-        """The tests' own commands: add a fault (POST), forget all (DELETE as POST of null), list (GET)."""
+        """The tests' own commands: add a fault (POST), forget all (POST of null), list (GET)."""
         if self.command == "POST":
             values = json.loads(b"".join(self._unread))
             if values is None:
@@ -203,16 +201,24 @@ class Handler(BaseHTTPRequestHandler):
 
     def _statement(self, params: dict[str, str], readonly: int) -> None:
         self.query_id = params.get("query_id") or str(uuid.uuid4())
-        user, level = self._user(params)
-        self._form(params)
+        try:
+            user, level = self._user(params)
+            self._form(params)
+            self._run(params, user, level or readonly)
+        except EngineError as error:
+            status = next((status for status, codes in STATUSES.items() if error.code in codes), 500)
+            self._plain(status, str(error), {"X-ClickHouse-Exception-Code": str(error.code)})
+
+    def _run(self, params: dict[str, str], user: str, readonly: int) -> None:
         sql, form, data = _split(params.get("query", "").encode(), self._decoded())
         settings = {k: v for k, v in params.items() if k not in NOT_SETTINGS and not k.startswith("param_")}
         self._fault = self.server.faults.take(
             sql.decode(errors="replace"),
             {"user": user, "database": params.get("database", ""), "settings": settings, "time": time.time()},
         )
-        self._before()
-        with self.server.engine.handle(user, params.get("session_id", ""), level or readonly) as handle:
+        if self._fault is not None and WHEN[self._fault.kind] == "before":
+            return self._refuse(self._fault)
+        with self.server.engine.handle(user, params.get("session_id", ""), readonly) as handle:
             handle.prepare(params.get("database", ""), settings)
             values = {key[6:]: value for key, value in params.items() if key.startswith("param_")}
             if form:
@@ -256,7 +262,8 @@ class Handler(BaseHTTPRequestHandler):
                 for piece in source:
                     self._chunk(encoder.compress(piece) if encoder else piece)
             self._chunk(encoder.flush() if encoder else b"")
-            self._raw(b"0\r\n\r\n")
+            self._hang_up("answer")
+            self.wfile.write(b"0\r\n\r\n")
         except EngineError as error:
             text = str(error).encode()
             mark = f"\r\n__exception__\r\n{self._tag}\r\n".encode()
@@ -294,16 +301,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _done(self, result: Result, text: bytes = b"") -> None:
         """Answer a statement that is over, with what it printed."""
-        if self._fault is not None and WHEN[self._fault.kind] == "executed":
-            raise HungUpError
+        self._hang_up("executed")
         for _ in self._unread:
             pass
+        self._wait()
         self._head("TabSeparated" if text else "", "", _summary("written", result))
         self._stream(iter([text]), iter([]), None)
-
-    def _error(self, error: EngineError) -> None:
-        status = next((status for status, codes in STATUSES.items() if error.code in codes), 500)
-        self._plain(status, str(error), {"X-ClickHouse-Exception-Code": str(error.code)})
 
     def _plain(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
         for _ in self._unread:
@@ -319,51 +322,51 @@ class Handler(BaseHTTPRequestHandler):
     def _chunk(self, data: bytes) -> None:
         if not data:
             return
+        self._wait()
         fault = self._fault
-        if fault is not None and fault.kind == "slow":
-            time.sleep(fault.delay_s)
         if fault is not None and fault.kind == "drop" and self._sent + len(data) > fault.after_bytes:
-            self._raw(f"{len(data):x}\r\n".encode() + data[: fault.after_bytes - self._sent])
-            raise HungUpError
-        self._raw(f"{len(data):x}\r\n".encode() + data + b"\r\n")
+            self.wfile.write(f"{len(data):x}\r\n".encode() + data[: fault.after_bytes - self._sent])
+            self._hang_up("answer")
+        self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self._sent += len(data)
-
-    def _raw(self, data: bytes) -> None:
-        self.wfile.write(data)
 
     # Faults
 
-    def _before(self) -> None:
-        fault = self._fault
-        if fault is None or WHEN[fault.kind] != "before":
-            return
+    def _refuse(self, fault: Fault) -> None:
         if fault.kind == "error":
             raise EngineError(fault.error_text())
-        self._plain(fault.status, HTTPStatus(fault.status).phrase)
-        raise HungUpError
+        self._plain(fault.status, HTTPStatus(fault.status).phrase, {"Connection": "close"})
+
+    def _hang_up(self, when: str) -> None:
+        if self._fault is not None and WHEN[self._fault.kind] == when:
+            raise HungUpError
+
+    def _wait(self) -> None:
+        if self._fault is not None and self._fault.kind == "slow":
+            self.server.faults.wait(self._fault.delay_s)
 
     def _cut(self, data: Iterator[bytes]) -> Iterator[bytes]:
         """The data to insert, until the fault says to hang up."""
         got = 0
         for piece in data:
             got += len(piece)
-            if self._fault is not None and self._fault.kind == "cut" and got > self._fault.after_bytes:
-                raise HungUpError
+            self._wait()
+            if self._fault is not None and got > self._fault.after_bytes:
+                self._hang_up("data")
             yield piece
 
     def _broken(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """The result, until the fault says that it fails."""
         got = 0
-        for piece in pieces:
-            if self._fault is not None and self._fault.kind == "error_midway":
-                yield piece[: max(self._fault.after_bytes - got, 0)]
+        fault = self._fault
+        with closing(pieces):
+            for piece in pieces:
                 got += len(piece)
-                if got > self._fault.after_bytes:
-                    raise EngineError(self._fault.error_text())
-            else:
+                if fault is not None and fault.kind == "error_midway" and got > fault.after_bytes:
+                    yield piece[: fault.after_bytes - got]
+                    raise EngineError(fault.error_text())
                 yield piece
-        if self._fault is not None and WHEN[self._fault.kind] == "executed":
-            raise HungUpError
+        self._hang_up("executed")
 
 
 def _summary(verb: str, result: Result) -> dict[str, str]:
@@ -383,14 +386,10 @@ def _bare(sql: bytes) -> bytes:
 def _split(query: bytes, body: Iterator[bytes]) -> tuple[bytes, str, Iterator[bytes]]:
     """Statement, format and data of an insert; of any other statement no format and no data."""
     text = query + b"\n" if query else b""
-    if not (query and _insert_of_data(query)):
-        for piece in body:
-            text += piece
-            if _insert_of_data(text):
-                break
-    found = _insert_of_data(text)
-    if not found:
-        return text, "", iter(())
+    while (found := _insert_of_data(text)) is None:
+        if (piece := next(body, None)) is None:
+            return text, "", iter(())
+        text += piece
     return found[1], found[2].decode(), _chain(text[found.end() :], body)
 
 
