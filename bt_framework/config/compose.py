@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -122,11 +122,38 @@ def compose(
     return composition_of(cfg, host=host)
 
 
-def load(overrides: Sequence[str], host: PluginHost, config_dirs: Sequence[str] = ()) -> DictConfig:
-    """Let Hydra compose, its node included, with its errors in our words."""
+def compose_part(kind: Kind, overrides: Sequence[str]) -> Composition:
+    """Compose the settings and one group, in half the time: for commands that need no more.
+
+    Overrides of other groups, and values that refer to others, are composed as `compose` does.
+
+    Raises
+    ------
+    ConfigError, PluginError
+        As `compose`.
+    """
+    own = {str(kind), *(f.name for f in dataclasses.fields(Settings))}
+    keys = (o.key_or_group.partition(".")[0] for o in _overrides.parse(overrides))
+    if any("${" in o for o in overrides) or not own.issuperset(keys):
+        return compose(overrides)
+    host = discover()
+    # The defaults list chooses no strategy, so there is none to leave out.
+    others = [k for k in Kind if k not in (kind, Kind.STRATEGY)]
+    left_out = [f"{k}=[]" if k in LIST_GROUPS else f"~{k}" for k in others]
+    return composition_of(load([*overrides, *left_out], host, kinds=(kind,)), host=host)
+
+
+def load(
+    overrides: Sequence[str],
+    host: PluginHost,
+    config_dirs: Sequence[str] = (),
+    *,
+    kinds: Collection[Kind] = tuple(Kind),
+) -> DictConfig:
+    """Let Hydra compose the groups in `kinds`, its node included, with its errors in our words."""
     lines = hydra_overrides(overrides, host, config_dirs)
     with _HYDRA_LOCK:
-        store_schemas(host)
+        store_schemas(host, kinds)
         with (
             initialize_config_module(CONFIG_MODULE, version_base="1.3", job_name="bt"),
             in_our_words(host, overrides, config_dirs),
@@ -207,12 +234,14 @@ def _refuse_shadowed(folder: Path) -> None:
                 raise ConfigError(f"{file} has the name of a built-in option. Rename it.")
 
 
-def store_schemas(host: PluginHost) -> None:
+def store_schemas(host: PluginHost, kinds: Collection[Kind] = tuple(Kind)) -> None:
     """Give Hydra the dataclasses as ``/schema/GROUP/NAME``, which the YAML options include."""
     store = ConfigStore.instance()
     store.repo.pop("schema", None)  # what an earlier composition knew of, with other packages
     store.store(group="schema", name="settings", node=Root, provider="bt")
     for component in host.registry.components():
+        if component.kind not in kinds:
+            continue
         # A dataclass that OmegaConf cannot take stops the runs that choose it, not the others.
         with suppress(OmegaConfBaseException):
             group = f"schema/{component.kind}"

@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -71,11 +72,47 @@ def finish(run: RunContext, summary: RunSummary) -> RunRecord:
     StorageError
         If it cannot be read or written.
     """
-    folder = RunFolder(run.run_dir)
-    record = folder.record().finished(summary)
-    with replacing(folder.path / RECORD_FILE) as file:
-        file.write(record.to_json())
+    return _rewrite(RunFolder(run.run_dir), lambda record: record.finished(summary))
+
+
+def amend(path: Path, **changes: Any) -> RunRecord:
+    """Replace fields of the record in the run.json in `path`, such as ``tags``; also while the run goes on.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be read or written.
+    """
+    return _rewrite(RunFolder(path), lambda record: dataclasses.replace(record, **changes))
+
+
+def _rewrite(folder: RunFolder, change: Callable[[RunRecord], RunRecord]) -> RunRecord:
+    """Write the record anew; of processes that do so at once, each starts from what the others wrote."""
+    with _locked(folder.path):
+        record = change(folder.stored())
+        with replacing(folder.path / RECORD_FILE) as file:
+            file.write(record.to_json())
     return record
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder against other threads and processes; where a file system has no locks, nothing is held."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be read: {error.strerror}.") from error
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 class Keeper:
@@ -112,6 +149,16 @@ class RunFolder:
         StorageError
             If there is none, or it cannot be read.
         """
+        return self.stored().as_of_now()
+
+    def stored(self) -> RunRecord:
+        """Read run.json as it was written.
+
+        Raises
+        ------
+        StorageError
+            If there is none, or it cannot be read.
+        """
         path = self.path / RECORD_FILE
         try:
             content = path.read_bytes()
@@ -119,7 +166,7 @@ class RunFolder:
             raise StorageError(f"{self.path} is no run folder: it has no {RECORD_FILE}.") from None
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}.") from error
-        return RunRecord.from_json(content, self.path, str(path)).as_of_now()
+        return RunRecord.from_json(content, self.path, str(path))
 
     def config(self) -> dict[str, Any]:
         """Read config.yaml.
