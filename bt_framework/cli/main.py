@@ -16,6 +16,7 @@ COMMANDS = {
     "ingest": "read market data into the event store ahead of time",
     "validate": "check bars, clean them and put them into the bar store",
     "data": "list, remove or check market data",
+    "db": "look after the databases of market data and runs",
     "screen": "test pairs of stored bars for cointegration",
     "runs": "list runs or show one",
     "rerun": "repeat a run and compare the results",

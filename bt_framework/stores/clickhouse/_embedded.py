@@ -71,10 +71,10 @@ def stream(
     parameters : mapping
         Values of the statement's ``{name:Type}``, as text.
     """
-    import chdb
     import pyarrow as pa
+    from chdb.state import connect as open_handle
 
-    with closing(chdb.connect(str(_folder(address)))) as handle:
+    with closing(open_handle(str(_folder(address)))) as handle:
         handle.query(f"USE `{address.database}`")
         for name, value in {_UNCOMPRESSED: "none", **settings}.items():
             if not _SETTING.fullmatch(name):

@@ -21,6 +21,7 @@ _PORTS = {"http": 8123, "https": 8443}
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _RESERVED = ("system", "information_schema")
+_BARE = re.compile(r"[\w:/.@-]+")
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -85,7 +86,9 @@ class Address:
     @property
     def argument(self) -> str:
         """What a `bt db` command needs to find it: empty, or `` url=...`` with a space before it."""
-        return "" if self.from_environment else f" \"url='{self.url}'\""
+        if self.from_environment:
+            return ""
+        return f" url={self.url}" if _BARE.fullmatch(self.url) else f" \"url='{self.url}'\""
 
     @property
     def _host_port(self) -> str:

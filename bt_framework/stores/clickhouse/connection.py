@@ -6,7 +6,7 @@ import math
 import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +129,7 @@ class ClickHouse:
 
     def _batches(
         self, sql: str, parameters: dict[str, Any], settings: dict[str, Any]
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Generator[pa.RecordBatch]:
         from clickhouse_connect.driver.binding import bind_query
 
         with self._in_our_words():

@@ -21,7 +21,6 @@ HEAD = 1
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql")
 _FOLDER = "clickhouse"
 _JOURNAL = "schema_migrations"
-_DAYS_MAX = 36_500
 
 
 @dataclass(frozen=True)
@@ -148,8 +147,6 @@ def set_market_data_ttl(db: ClickHouse, days: int) -> None:
 
     What is too old already goes at once.
     """
-    if not 0 <= days <= _DAYS_MAX:
-        raise StorageError(f"market_data_ttl_days must be from 0 to {_DAYS_MAX}, was {days}.")
     for table, column in (("market_data", "local_ts"), ("market_touch", "ts")):
         expires = f"toDateTime(intDiv({column}, 1000000000), 'UTC') + INTERVAL {days:d} DAY"
         if days:

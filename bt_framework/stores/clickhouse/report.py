@@ -1,0 +1,102 @@
+"""What is in a ClickHouse database, for `bt db status`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bt_framework.stores.clickhouse import schema
+from bt_framework.stores.clickhouse.address import Address
+from bt_framework.stores.clickhouse.connection import ClickHouse
+
+
+@dataclass(frozen=True)
+class TableSize:
+    """Rows that a table stores, those included that another row replaces, and their bytes on disk."""
+
+    name: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class FeedState:
+    """A feed of market_data: how many of its events are there."""
+
+    feed_id: str
+    symbol: str
+    events: int
+    loaded: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is missing."""
+        return self.loaded == self.events
+
+
+@dataclass(frozen=True)
+class Report:
+    """A database as it is.
+
+    Attributes
+    ----------
+    server_version : str
+        Of ClickHouse; empty if nothing is there yet.
+    """
+
+    server_version: str
+    schema: schema.SchemaStatus
+    tables: tuple[TableSize, ...] = ()
+    feeds: tuple[FeedState, ...] = ()
+
+
+def report(address: Address) -> Report:
+    """Look at a database without changing it; chDB's folder is not made if it is not there.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be reached, opened or read.
+    """
+    if address.folder is not None and not address.folder.exists():
+        names = tuple(m.name for m in schema.migrations())
+        return Report("", schema.SchemaStatus(0, schema.HEAD, names))
+    with ClickHouse(address) as db:
+        state = schema.status(db)
+        there = state.version > 0
+        return Report(
+            str(db.client.server_version),
+            state,
+            _tables(db) if there else (),
+            _feeds(db) if there else (),
+        )
+
+
+def _tables(db: ClickHouse) -> tuple[TableSize, ...]:
+    rows = db.query(
+        "SELECT name, toInt64(ifNull(total_rows, 0)) AS rows, toInt64(ifNull(total_bytes, 0)) AS bytes "
+        "FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree' ORDER BY name"
+    )
+    return tuple(TableSize(**row) for row in rows.to_pylist())
+
+
+def _feeds(db: ClickHouse) -> tuple[FeedState, ...]:
+    """Feeds by symbol; the events of those that are not complete are counted."""
+    feeds: list[dict[str, Any]] = db.query(
+        "SELECT feed_id, symbol, toInt64(events) AS events, status FROM market_data_feeds FINAL "
+        "ORDER BY symbol, first_local_ts, feed_id"
+    ).to_pylist()
+    counts = db.query(
+        "SELECT symbol, feed_id, toInt64(uniqExact(sequence)) AS loaded FROM market_data WHERE (symbol, feed_id) IN "
+        "(SELECT symbol, feed_id FROM market_data_feeds FINAL WHERE status != 'complete') GROUP BY symbol, feed_id"
+    ).to_pylist()
+    loaded = {(row["symbol"], row["feed_id"]): row["loaded"] for row in counts}
+    return tuple(
+        FeedState(
+            f["feed_id"],
+            f["symbol"],
+            f["events"],
+            f["events"] if f["status"] == "complete" else loaded.get((f["symbol"], f["feed_id"]), 0),
+        )
+        for f in feeds
+    )
