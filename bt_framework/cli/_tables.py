@@ -111,6 +111,15 @@ def utc(ts: int) -> str:
     return f"{datetime.fromtimestamp(ts // NS_PER_S, UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def plain(text: str) -> str:
+    r"""`text` as a terminal may show it: what it would obey, or break a line for, is a question mark.
+
+    >>> plain("a\x1b[2Jb")
+    'a?[2Jb'
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
 def megabytes(size: int) -> str:
     """`size` in bytes, as MB."""
     return f"{size / MB:,.1f}"

@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bt_framework.cli._tables import print_fitting
+from bt_framework.cli import _run_upkeep
+from bt_framework.cli._run_listing import FORMATS, to_json
+from bt_framework.cli._run_selection import Arguments, is_filter, open_store
+from bt_framework.cli._tables import say
 from bt_framework.registry import unknown_name
-from bt_framework.results.run import TABLES, Status
+from bt_framework.results.run import Status
 
 if TYPE_CHECKING:
-    from bt_framework.config.compose import Composition
     from bt_framework.results.folder import RunFolder
-    from bt_framework.results.record import RunRecord
-    from bt_framework.stores.base import RunStore
 
-_STYLES = {
-    Status.COMPLETED: "green",
-    Status.RUNNING: "cyan",
-    Status.STOPPED: "yellow",
-    Status.FAILED: "red",
-    Status.LOST: "red",
-}
-_COLUMNS = ("run", "strategy", "symbols", "status", "PnL", "return", "Sharpe", "drawdown", "trades")
-_LEFT_ALIGNED = 4
 # The values of `CostMethod` and `By`, which are imported where they are used.
 _METHODS = ("fifo", "average_cost")
 _KEYS = ("symbol", "tag", "signal", "liquidity", "entry_tag", "entry_signal")
@@ -39,7 +29,7 @@ class _WithDefault(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         first = args[0] if args else ""
         if first not in ("-h", "--help", *self.commands):
-            if first and not first.startswith("-") and "=" not in first:
+            if first and not first.startswith("-") and "=" not in first and not is_filter(first):
                 raise click.UsageError(unknown_name("the command", first, self.commands), ctx)
             args = ["ls", *args]
         return super().parse_args(ctx, args)
@@ -47,33 +37,64 @@ class _WithDefault(click.Group):
 
 @click.group(cls=_WithDefault)
 def runs() -> None:
-    """List runs, show one, its trades, orders, PnL and factors, or rebuild their index.
+    """List runs: bt runs 'sharpe>1 and strategy==ou_pairs'. Show one, its trades, orders, PnL and factors.
 
-    OVERRIDES choose which runs are meant, as for a run: runs_dir=FOLDER, store=NAME, store.path=FILE.
+    OVERRIDES say where the runs are, as for a run: runs_dir=FOLDER, store=NAME, store.path=FILE.
     """
 
 
+for _command in _run_upkeep.COMMANDS:
+    runs.add_command(_command)
+
+
 @runs.command()
-@click.argument("overrides", nargs=-1)
-@click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Newest runs to list."
-)
+@click.argument("which", nargs=-1)
+@click.option("--limit", type=click.IntRange(min=0), default=20, show_default=True, help="Runs; 0 for all.")
 @click.option("--strategy", help="Only runs of this strategy.")
 @click.option("--status", type=click.Choice([str(s) for s in Status]), help="Only runs with this status.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-def ls(overrides: Sequence[str], limit: int, strategy: str | None, status: str | None, as_json: bool) -> None:
-    """List runs, newest first."""
-    store, composition = _open_store(overrides)
-    records = store.list(limit, strategy, Status(status) if status else None)
-    if as_json:
-        click.echo(_json([_listed(r) for r in records]))
-    elif not records:
-        what = "such runs" if strategy or status else "runs"
-        click.echo(f"no {what} in {composition.settings.runs_dir}. Start one with: bt +strategy=NAME")
-    elif sys.stdout.isatty():
-        _print_rich(records)
+@click.option(
+    "--sort",
+    default="-started",
+    show_default=True,
+    metavar="FIELD",
+    help="Smallest first; with a minus largest first.",
+)
+@click.option("--columns", default="", metavar="A,B,...", help="Fields to print.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="How to print.  [default: table]")
+@click.option("--json", "as_json", is_flag=True, help="As --format json.")
+def ls(
+    which: Sequence[str], limit: int, sort: str, columns: str, form: str | None, as_json: bool, **equal: str
+) -> None:
+    """List the runs WHICH, a filter, or all, the newest first.
+
+    A filter compares fields: 'sharpe>1 and (tag==night or started>=2024-08-01)'.
+    """
+    from bt_framework.cli._run_listing import checked_columns, print_runs
+    from bt_framework.stores.base import RunQuery
+    from bt_framework.stores.filters import ALIASES
+
+    arguments = Arguments.of(which)
+    if arguments.words:
+        raise click.UsageError(f"{arguments.words[0]!r} is neither a filter nor KEY=VALUE.")
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json is --format json, but --format is {form}.")
+    names = checked_columns([name.strip() for name in columns.split(",")] if columns else [])
+    where = arguments.condition(**equal)
+    by = sort.removeprefix("-")
+    most = limit + 1 if limit else None
+    query = RunQuery(where, ALIASES.get(by, by), descending=sort.startswith("-"), limit=most)
+    records = arguments.store.select(query)
+    shown = records[:limit] if limit else records
+    form = "json" if as_json else form or "table"
+    if not records and form == "table":
+        what = "such runs" if where is not None else "runs"
+        click.echo(
+            f"no {what} in {arguments.composition.settings.runs_dir}. Start one with: bt +strategy=NAME"
+        )
     else:
-        _print_plain(records)
+        print_runs(shown, names, form)
+    if len(records) > len(shown):
+        say(f"the first {limit}; --limit 0 lists all")
 
 
 @runs.command()
@@ -82,16 +103,15 @@ def ls(overrides: Sequence[str], limit: int, strategy: str | None, status: str |
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(run_id: str, overrides: Sequence[str], as_json: bool) -> None:
     """Show the run whose id is, or begins with, RUN_ID."""
-    record = _open_store(overrides)[0].get(run_id)
-    if as_json:
-        import orjson
+    from bt_framework.cli._run_facts import facts, facts_as_dict
 
-        tables = {name: [str(file) for file in files] for name, files in _tables(record)}
-        facts = {**orjson.loads(record.to_json()), "run_dir": str(record.run_dir), "tables": tables}
-        click.echo(_json(facts))
+    store = open_store(overrides)
+    record = store.get(run_id)
+    if as_json:
+        click.echo(to_json(facts_as_dict(record)))
         return
-    for label, value in _facts(record):
-        click.echo(f"{label:<16}  {value}".rstrip())
+    for name, value in facts(record, store):
+        click.echo(f"{name:<16}  {value}".rstrip())
 
 
 _METHOD = click.option(
@@ -188,135 +208,17 @@ def factors(
     from bt_framework.research.attribution import AttributionOptions, attribute
     from bt_framework.results.folder import RunFolder
 
-    store, composition = _open_store(overrides)
-    folder = RunFolder(store.get(run_id).run_dir)
-    bars = BarStore(Path(composition.settings.store_dir) / "bars")
+    arguments = Arguments((), (), tuple(overrides))
+    folder = RunFolder(arguments.store.get(run_id).run_dir)
+    bars = BarStore(Path(arguments.composition.settings.store_dir) / "bars")
     found = attribute(folder, bars, benchmarks, AttributionOptions(**options))
     if as_json:
-        click.echo(_json(as_dict(found)))
+        click.echo(to_json(as_dict(found)))
     else:
         print_factors(found)
-
-
-@runs.command()
-@click.argument("overrides", nargs=-1)
-def reindex(overrides: Sequence[str]) -> int:
-    """Rebuild the index from the run folders."""
-    from bt_framework.stores.base import reindex as rebuild
-
-    store, composition = _open_store(overrides)
-    records, problems = rebuild(store, Path(composition.settings.runs_dir).absolute())
-    click.echo(f"{len(records)} runs of {composition.settings.runs_dir} are in the index")
-    for problem in problems:
-        click.echo(f"bt: problem: {problem}", err=True)
-    return 1 if problems else 0
-
-
-def _open_store(overrides: Sequence[str]) -> tuple[RunStore, Composition]:
-    from bt_framework.config.compose import compose
-    from bt_framework.registry import Kind
-
-    composition = compose(overrides)
-    store: RunStore = composition.one(Kind.STORE).build()
-    return store, composition
 
 
 def _folder(run_id: str, overrides: Sequence[str]) -> RunFolder:
     from bt_framework.results.folder import RunFolder
 
-    return RunFolder(_open_store(overrides)[0].get(run_id).run_dir)
-
-
-def _json(value: Any) -> str:
-    import orjson
-
-    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY).decode()
-
-
-def _listed(record: RunRecord) -> dict[str, Any]:
-    return {
-        **record.outcome(),
-        "strategy": record.strategy,
-        "symbols": list(record.symbols),
-        "started_at_ns": record.started_at_ns,
-        "finished_at_ns": record.finished_at_ns,
-    }
-
-
-def _cells(record: RunRecord) -> list[str]:
-    from bt_framework.results.summary import format_metric
-
-    shown = (("pnl", "amount"), ("return_frac", "percent"), ("sharpe", "ratio"), ("max_drawdown", "amount"))
-    metrics = [format_metric(record.metrics, key, style) for key, style in (*shown, ("trades", "count"))]
-    return [record.run_id, record.strategy, " ".join(record.symbols), str(record.status), *metrics]
-
-
-def _print_plain(records: Sequence[RunRecord]) -> None:
-    rows = [list(_COLUMNS), *map(_cells, records)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-    for row in rows:
-        cells = [
-            f"{cell:<{width}}" if i < _LEFT_ALIGNED else f"{cell:>{width}}"
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        click.echo("  ".join(cells).rstrip())
-
-
-def _print_rich(records: Sequence[RunRecord]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, column in enumerate(_COLUMNS):
-        table.add_column(column, justify="left" if i < _LEFT_ALIGNED else "right", no_wrap=True)
-    rows = [list(map(Text, _cells(record))) for record in records]
-    for record, cells in zip(records, rows, strict=True):
-        cells[3].stylize(_STYLES[record.status])
-        table.add_row(*cells)
-    print_fitting(Console(highlight=False), table, _COLUMNS, rows)
-
-
-def _facts(record: RunRecord) -> list[tuple[str, str]]:
-    """(what, value) of everything worth a line."""
-    from bt_framework.results.summary import format_ts, speed_line, summary_rows
-
-    finished = format_ts(record.finished_at_ns) if record.finished_at_ns else "-"
-    grade = record.data_grade
-    facts = [
-        ("run", record.run_id),
-        ("status", str(record.status)),
-        ("error", record.error),
-        ("strategy", record.strategy),
-        ("symbols", " ".join(record.symbols)),
-        ("risk rules", " ".join(record.rules)),
-        ("simulated", f"{format_ts(record.start_ts)} to {format_ts(record.end_ts)} UTC"),
-        ("data", str(grade.get("line") or grade.get("grade") or "")),
-        ("started", f"{format_ts(record.started_at_ns)} UTC"),
-        ("finished", finished),
-        ("process", f"{record.process.pid} on {record.process.host}"),
-        *summary_rows(record),
-        *((f"count of {name}", f"{count:,}") for name, count in record.counts.items()),
-        ("speed", speed_line(record) if record.finished_at_ns else ""),
-        *((name.replace("_s", " s"), f"{seconds:.3f}") for name, seconds in record.timings.items()),
-        ("config hash", record.identity.config_hash),
-        ("data hash", record.identity.data_hash),
-        ("code hash", record.identity.code_hash),
-        ("seed", str(record.identity.seed)),
-        ("result hash", record.result_hash),
-        ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
-        ("folder", str(record.run_dir)),
-        *(
-            (name, " ".join(file.name for file in files) or "nothing written")
-            for name, files in _tables(record)
-        ),
-    ]
-    return [(label, value) for label, value in facts if value]
-
-
-def _tables(record: RunRecord) -> list[tuple[str, list[Path]]]:
-    from bt_framework.results.folder import RunFolder
-
-    folder = RunFolder(record.run_dir)
-    return [(name, folder.files(name)) for name in TABLES]
+    return RunFolder(open_store(overrides).get(run_id).run_dir)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +16,11 @@ from bt_framework.errors import ConfigError
 
 MISSING = "???"
 """How OmegaConf writes a value that must be given."""
+
+LONGEST_TAG = 64
+LONGEST_NOTE = 1_000
+
+_TAG = re.compile(r"""[^\s()\[\],"'<>=!]+""")
 
 
 @dataclass
@@ -53,6 +61,7 @@ class Settings(BaseConfig):
         for key in ("equity_interval_ns", "slice_wakes"):
             if getattr(self, key) <= 0:
                 raise ConfigError(f"{key} must be > 0, was {getattr(self, key)}.")
+        check_labels(self.tags, self.note)
         start_ts, end_ts = self.start_ts, self.end_ts
         if start_ts is not None and end_ts is not None and start_ts >= end_ts:
             raise ConfigError(f"end must be later than start ({self.start}), was {self.end}.")
@@ -75,6 +84,27 @@ def default_store_dir() -> str:
     from platformdirs import user_data_path
 
     return os.environ.get("BT_STORE_DIR") or str(user_data_path("bt", appauthor=False) / "store")
+
+
+def check_labels(tags: Sequence[str], note: str) -> None:
+    """Check tags and note of a run: a tag is a word that a filter can name, a note one line.
+
+    Raises
+    ------
+    ConfigError
+        If one is neither, or too long.
+    """
+    for tag in tags:
+        if len(tag) > LONGEST_TAG or not _TAG.fullmatch(tag) or not tag.isprintable():
+            raise ConfigError(
+                f"a tag must be a word of up to {LONGEST_TAG} characters without quotes, commas, brackets and "
+                f"operators, was {tag!r}."
+            )
+    for tag, count in Counter(tags).items():
+        if count > 1:
+            raise ConfigError(f"tags must differ, was {tag!r} {count} times.")
+    if len(note) > LONGEST_NOTE or not note.isprintable():
+        raise ConfigError(f"a note must be one line of up to {LONGEST_NOTE:,} characters, was {note[:80]!r}.")
 
 
 def parse_time_ns(text: str, name: str) -> int:
