@@ -18,7 +18,7 @@ def patiently(work: Callable[[], T], attempts: int = ATTEMPTS) -> T:
     """
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-    from bt_framework.stores.clickhouse.connection import UnreachableError
+    from bt_framework.stores.clickhouse.errors import UnreachableError
 
     retrying = Retrying(
         stop=stop_after_attempt(attempts),
