@@ -74,6 +74,7 @@ class ClickhouseFront:
         until = time.monotonic() + START_S
         while not port_file.exists():
             if self._process.poll() is not None or time.monotonic() > until:
+                self.kill()
                 raise RuntimeError(f"no server: {(self.folder / 'stderr').read_text()}")
             time.sleep(0.005)
         self.port = int(port_file.read_text())
@@ -112,6 +113,12 @@ class ClickhouseFront:
 
         return clickhouse_connect.get_client(host="127.0.0.1", port=self.port, **options)
 
+    def peak_bytes(self) -> int:
+        """Most memory that the server ever had."""
+        assert self._process is not None
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+
     def fail(self, kind: str, **values: Any) -> None:
         """Let something go wrong with the next requests: see `clickhouse_faults.Fault`."""
         self._ask({"kind": kind} | values)
@@ -140,6 +147,32 @@ class ClickhouseFront:
         context = ssl._create_unverified_context() if self.tls else None
         with urlopen(Request(f"{self.url()}/_front", data), timeout=START_S, context=context) as answer:
             return dict(json.load(answer))
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 and localhost that signs itself; the files of it and its key."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+    ]
+    command += [
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost,IP:127.0.0.1",
+    ]
+    command += ["-out", str(certificate), "-keyout", str(key)]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
 
 
 def main() -> None:
