@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -34,6 +35,10 @@ _Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 class BarReader(Protocol):
     """Where bars are kept: the bar store, or a database that reads as it does."""
+
+    def opened(self) -> AbstractContextManager[BarReader]:
+        """It with what it needs for several reads in one thread, such as a connection."""
+        ...
 
     def sources(self) -> list[str]:
         """Names of the sources, sorted."""
@@ -175,20 +180,24 @@ class SymbolCloses:
     def blocks(self, report: FeedReport) -> Iterator[Closes]:
         """Yield the closes in order of time; what is left out is counted in `report`."""
         anchor = math.nan
-        for start, end in self._windows():
-            table = self._reader.read(
-                self.source, symbols=[self.symbol], start=start, end=end, columns=_COLUMNS
-            )
-            columns = _columns(table)
+        for columns in self._read():
             if _has_parts(columns["volume"][: max(0, LOT_BARS - report.rows_read)]):
                 report.notes["parts_of_units"] = True
-            report.rows_read += table.num_rows
+            report.rows_read += len(columns["close"])
             bars = _traded(columns, self._skip, report)
             if len(bars["close"]) == 0:
                 continue
             if math.isnan(anchor):
                 anchor = float(bars["adj_factor"][0])
             yield self._adjusted(bars, anchor)
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        """Yield the columns of the bars chosen, block by block."""
+        with self._reader.opened() as reader:
+            for start, end in self._windows():
+                yield _columns(
+                    reader.read(self.source, symbols=[self.symbol], start=start, end=end, columns=_COLUMNS)
+                )
 
     def _adjusted(self, bars: Mapping[str, Any], anchor: float) -> Closes:
         factor: _Floats = np.ones(len(bars["close"]))

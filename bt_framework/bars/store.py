@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -146,6 +146,10 @@ class BarStore:
                 # A write may have taken the files away; then there is a newer manifest.
                 if self._manifest(source).generation == manifest.generation:
                     raise
+
+    def opened(self) -> AbstractContextManager[BarStore]:
+        """Itself: nothing has to be opened; other places of bars connect."""
+        return nullcontext(self)
 
     def sources(self) -> list[str]:
         """Names of the sources, sorted."""
