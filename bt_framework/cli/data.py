@@ -234,15 +234,15 @@ def _readers() -> list[Any]:
 
 def _examine(feed: Feed, repair: bool) -> tuple[Examined, pa.Table | None]:
     """What the doctor finds in `feed`, and what was changed before, if anything."""
-    from bt_framework.data._stream import stream
+    from bt_framework.data._stream import Target, stream
     from bt_framework.data.repair import RepairedFeed
 
     with TemporaryDirectory(prefix="bt-check-") as folder, progress_bar("checking") as progress:
         if not repair:
-            return stream(feed, Path(folder), progress, write=False), None
+            return stream(feed, Path(folder), progress, Target.NOWHERE), None
         import pyarrow.parquet as pq
 
         repaired = RepairedFeed(feed)
         repaired.audit_path = Path(folder) / "repairs.parquet"
-        seen = stream(repaired, Path(folder), progress, write=False)
+        seen = stream(repaired, Path(folder), progress, Target.NOWHERE)
         return seen, pq.read_table(repaired.audit_path) if repaired.audit_path.exists() else None

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -154,6 +154,44 @@ def archived_rows(path: Path) -> Iterator[Rows]:
             for name, column in zip(batch.schema.names, batch.columns, strict=True):
                 rows[name] = column.to_numpy()
             yield rows
+
+
+class BlockSink(Protocol):
+    """Gives blocks to fill and takes them back."""
+
+    def block(self) -> Rows:
+        """Return an EVENT array of shape (BLOCK_ROWS,) to fill."""
+        ...
+
+    def submit(self, rows: Rows) -> None:
+        """Take the first rows of the block that `block` gave."""
+        ...
+
+
+class MemorySink:
+    """Keeps events in memory that grows by an eighth: where the system can move pages, nothing is copied."""
+
+    def __init__(self) -> None:
+        self._rows: Rows = np.empty(4 * BLOCK_ROWS, EVENT)
+        self._filled = 0
+        self._digest = hashlib.sha256()
+
+    def block(self) -> Rows:
+        """Return an EVENT array of shape (BLOCK_ROWS,) to fill; no earlier one may be used any more."""
+        if self._filled + BLOCK_ROWS > len(self._rows):
+            self._rows.resize(len(self._rows) + max(len(self._rows) // 8, BLOCK_ROWS), refcheck=False)
+        return self._rows[self._filled : self._filled + BLOCK_ROWS]
+
+    def submit(self, rows: Rows) -> None:
+        """Keep the first rows of the block that `block` gave."""
+        self._digest.update(rows.view(np.uint8).data)
+        self._filled += len(rows)
+
+    def finish(self) -> tuple[str, Rows]:
+        """Return the content hash and all events, read-only."""
+        self._rows.resize(self._filled, refcheck=False)
+        self._rows.flags.writeable = False
+        return self._digest.hexdigest(), self._rows
 
 
 class Sink:

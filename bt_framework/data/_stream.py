@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
 
-from bt_framework.data._sink import BLOCK_ROWS, Rows, Sink
+from bt_framework.data._sink import BLOCK_ROWS, BlockSink, MemorySink, Rows, Sink
 from bt_framework.data.doctor import Doctor, Finding
 from bt_framework.data.ordering import ordered_chunks
 from bt_framework.data.source import Feed, FeedReport, Progress
@@ -30,12 +31,21 @@ class Examined:
     doctor: Doctor
     content_hash: str = ""
     days: list[tuple[str, int]] = field(default_factory=list)
+    held: Rows | None = None
     spec: Spec | None = None
     findings: list[Finding] = field(default_factory=list)
 
 
-def stream(feed: Feed, spool_dir: Path, progress: Progress, write: bool) -> Examined:
-    """Examine `feed`, and write its events into `spool_dir` if `write`.
+class Target(Enum):
+    """Where the events of a feed go."""
+
+    NOWHERE = "nowhere"
+    FILES = "files"
+    MEMORY = "memory"
+
+
+def stream(feed: Feed, spool_dir: Path, progress: Progress, target: Target) -> Examined:
+    """Examine `feed`, and write its events into `spool_dir` or keep them, as `target` says.
 
     Raises
     ------
@@ -50,10 +60,14 @@ def stream(feed: Feed, spool_dir: Path, progress: Progress, write: bool) -> Exam
     examined = Examined(symbol, report, known, Doctor(known))
     if first is not None:
         rest = _joined(first, chunks)
-        if write:
+        if target is Target.FILES:
             with Sink(spool_dir, reader_name(feed), symbol) as sink:
                 _pump(rest, examined.doctor, sink)
                 examined.content_hash, examined.days = sink.finish()
+        elif target is Target.MEMORY:
+            memory = MemorySink()
+            _pump(rest, examined.doctor, memory)
+            examined.content_hash, examined.held = memory.finish()
         else:
             _pump(rest, examined.doctor, None)
         examined.doctor.finish()
@@ -71,7 +85,7 @@ def _joined(first: Rows, rest: Iterator[Rows]) -> Iterator[Rows]:
     yield from rest
 
 
-def _pump(chunks: Iterator[Rows], doctor: Doctor, sink: Sink | None) -> None:
+def _pump(chunks: Iterator[Rows], doctor: Doctor, sink: BlockSink | None) -> None:
     """Gather chunks of any size into blocks of one size; each is examined, then handed to `sink`."""
     block = sink.block() if sink else np.empty(BLOCK_ROWS, EVENT)
     filled = 0

@@ -300,6 +300,8 @@ def sequence(report: FeedReport) -> Iterable[Finding]:
             yield _found(
                 "dropped rows", severity, count, -1, f"{reason}" + (f"; first: {where}" if where else "")
             )
+    if "partial" in report.notes:
+        yield _found("partial feed", Severity.WARN, 1, -1, report.notes["partial"])
     repairs = report.notes.get("repairs")
     if repairs:
         detail = ", ".join(f"{check} {count:,}" for check, count in repairs.items())

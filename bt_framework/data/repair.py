@@ -64,7 +64,7 @@ class RepairedFeed(Feed):
         self.symbol, self.files = feed.symbol, feed.files
         self.tick_size, self.lot_size = feed.tick_size, feed.lot_size
         self.clock_correction = feed.clock_correction and not feed.ordered
-        self.base_latency_ns = feed.base_latency_ns
+        self.base_latency_ns, self.keep = feed.base_latency_ns, feed.keep
 
     def identity(self) -> Mapping[str, Any]:
         """The rules, and what they are applied to."""
@@ -102,7 +102,7 @@ class RepairedFeed(Feed):
 
     def _tick_size(self, report: FeedReport) -> float:
         """Tick size that is configured or listed, else the one that the data suggest, in a pass of its own."""
-        from bt_framework.data._stream import stream
+        from bt_framework.data._stream import Target, stream
 
         if self.tick_size is not None:
             return self.tick_size
@@ -110,7 +110,7 @@ class RepairedFeed(Feed):
         if listed is not None:
             return listed.tick_size
         with TemporaryDirectory(prefix="bt-repair-") as folder:
-            seen = stream(self._feed, Path(folder), lambda done, total: None, write=False)
+            seen = stream(self._feed, Path(folder), lambda done, total: None, Target.NOWHERE)
         return seen.spec.instrument.tick_size if seen.spec else 0.0
 
 

@@ -31,6 +31,7 @@ class ShiftedFeed(Feed):
         self.symbol = stored.symbol
         self.tick_size = stored.spec.tick_size
         self.lot_size = stored.spec.lot_size
+        self.keep = stored.held is None
 
     def identity(self) -> Mapping[str, Any]:
         """The events that are shifted, and by how much."""

@@ -43,7 +43,8 @@ class FeedReport:
         Anything else worth keeping, such as the clock correction. ``contract`` = ``"inverse"`` marks contracts that
         pay in their base; runs refuse them. The doctor reads ``closed_phases`` ([[start, end], ...], exchange time:
         nobody could trade), ``announced_span`` ([start, end], local time that the file says it covers) and ``clock`` =
-        ``"synthetic"`` (the reader made the times up), and ``bar_interval_ns`` (the events are bars of that length).
+        ``"synthetic"`` (the reader made the times up), ``bar_interval_ns`` (the events are bars of that length), and
+        ``partial`` (how the events are less than the whole feed, for people).
     """
 
     symbol: str = ""
@@ -109,6 +110,10 @@ class Feed(ABC):
         For raw rows: shift ``local_ts`` so that no feed latency is negative (as hftbacktest's converter does).
     base_latency_ns : int
         Added to the shift.
+    keep : bool
+        False to hold the events in memory for one run and write no file.
+    content_hash : str
+        SHA-256 that the events must have, where the source knows it; else empty.
     """
 
     symbol: str = ""
@@ -118,6 +123,8 @@ class Feed(ABC):
     ordered: bool = False
     clock_correction: bool = True
     base_latency_ns: int = 0
+    keep: bool = True
+    content_hash: str = ""
 
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:

@@ -16,8 +16,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,8 @@ class StoredFeed:
         Lowest best bid and highest best ask, quote currency; NaN where there was neither book nor trade.
     has_depth_clear : bool
         Whether any event clears a side of the book.
+    held : EVENT array of shape (n_events,), optional
+        The events where they are in memory and in no file.
     book_level : str
         ``"l3"`` if orders make the book, ``"l2"`` if price levels do, ``"l1"`` if no side ever had two of them;
         ``"none"`` without a book.
@@ -78,9 +81,12 @@ class StoredFeed:
     key: str
     ingested_at_ns: int
     store: EventStore = field(repr=False, compare=False)
+    held: np.ndarray[Any, Any] | None = field(default=None, repr=False, compare=False)
 
     def open(self) -> np.ndarray[Any, Any]:
-        """Map the events: an EVENT array of shape (n_events,), read-only."""
+        """Map the events, or give those in memory: an EVENT array of shape (n_events,), read-only."""
+        if self.held is not None:
+            return self.held
         try:
             return np.load(self.path, mmap_mode="r")  # type: ignore[no-any-return]
         except FileNotFoundError:
@@ -121,6 +127,8 @@ class EventStore:
         with storage_errors(self.root, "storing events", feed.files):
             inputs = tuple(self._inputs.describe(path) for path in feed.files)
             key = feed_key(feed, inputs)
+            if not feed.keep:
+                return self._hold(key, feed, inputs, progress or _no_progress, announce)
             stored = self._find(key, feed)
             if stored is None:
                 with locked(self.root / "locks" / key, lambda: announce("waiting for another ingest of it")):
@@ -156,6 +164,10 @@ class EventStore:
         paths = sorted((self.root / "manifests").glob("*.json"))
         found = [manifest for path in paths if (manifest := Manifest.read(path)) is not None]
         return sorted(found, key=lambda m: (m.symbol, m.first_local_ts, m.ingested_at_ns))
+
+    def manifest(self, key: str) -> Manifest | None:
+        """What is known of the feed of that key; None if it is not here."""
+        return Manifest.read(self._manifest_path(key))
 
     def cached_bytes(self, manifest: Manifest) -> int:
         """Size of a feed's mapped file; 0 if it was evicted."""
@@ -200,7 +212,7 @@ class EventStore:
         StorageError
             If the archive is not there or does not give the same events.
         """
-        manifest = Manifest.read(self._manifest_path(key))
+        manifest = self.manifest(key)
         if manifest is None:
             raise StorageError(
                 f"the event store {self.root} no longer has the feed {key[:12]}. Ingest it again."
@@ -230,10 +242,10 @@ class EventStore:
                 total -= _unlink(path)
 
     def _find(self, key: str, feed: Feed) -> StoredFeed | None:
-        manifest = Manifest.read(self._manifest_path(key))
+        manifest = self.manifest(key)
         if manifest is None or not _sizes_hold(manifest, feed):
             return None
-        stored = self._stored(manifest)
+        stored = self.feed(manifest)
         try:
             if stored.path.stat().st_size != _npy_bytes(manifest.events):
                 return None
@@ -252,19 +264,19 @@ class EventStore:
         progress: Progress | None,
         announce: Announce,
     ) -> StoredFeed:
-        manifest = Manifest.read(self._manifest_path(key))
+        manifest = self.manifest(key)
         if manifest is not None and _sizes_hold(manifest, feed):
             try:
                 self._rebuild(manifest)
-                return self._stored(manifest)
+                return self.feed(manifest)
             except StorageError as error:
                 announce(f"{error} Ingesting again.")
-        return self._stored(self._ingest(key, feed, inputs, progress or _no_progress, announce))
+        return self.feed(self._ingest(key, feed, inputs, progress or _no_progress, announce))
 
     def _ingest(
         self, key: str, feed: Feed, inputs: tuple[InputFile, ...], progress: Progress, announce: Announce
     ) -> Manifest:
-        from bt_framework.data._stream import stream
+        from bt_framework.data._stream import Target, stream
         from bt_framework.data.repair import RepairedFeed
 
         announce(f"ingesting {feed.symbol or ', '.join(path.name for path in feed.files)}")
@@ -272,13 +284,8 @@ class EventStore:
             audit = folder / "repairs.parquet"
             if isinstance(feed, RepairedFeed):
                 feed.audit_path = audit
-            seen = stream(feed, folder, progress, write=True)
-            refuse_fatal(seen.symbol, seen.findings)
-            refuse_changed(inputs)
-            assert seen.spec is not None
-            for notice in seen.spec.notices:
-                announce(notice)
-            manifest = _manifest(key, feed, inputs, seen)
+            seen = stream(feed, folder, progress, Target.FILES)
+            manifest = _accepted(key, feed, inputs, seen, announce)
             for (date, _), part in zip(seen.days, manifest.parts, strict=True):
                 _move(folder / f"{date}.parquet", self.root / part.path)
             _move(folder / "events.npy", self.mapping_path(seen.content_hash))
@@ -286,6 +293,17 @@ class EventStore:
                 _move(audit, self.repairs_path(key))
             manifest.write(self._manifest_path(key))
         return manifest
+
+    def _hold(
+        self, key: str, feed: Feed, inputs: tuple[InputFile, ...], progress: Progress, announce: Announce
+    ) -> StoredFeed:
+        """The feed's events in memory; rows that have to be ordered pass through a file without a name."""
+        from bt_framework.data._stream import Target, stream
+
+        announce(f"reading {feed.symbol or ', '.join(path.name for path in feed.files)}")
+        with TemporaryDirectory(prefix="bt-") as folder:
+            seen = stream(feed, Path(folder), progress, Target.MEMORY)
+        return replace(self.feed(_accepted(key, feed, inputs, seen, announce)), held=seen.held)
 
     def _rebuild(self, manifest: Manifest) -> None:
         """Write the mapped file from the archive, and check that it is the same to the bit."""
@@ -310,7 +328,8 @@ class EventStore:
                 )
             _move(folder / "events.npy", self.mapping_path(content_hash))
 
-    def _stored(self, m: Manifest) -> StoredFeed:
+    def feed(self, m: Manifest) -> StoredFeed:
+        """The feed that a manifest is of."""
         return StoredFeed(
             symbol=m.symbol,
             path=self.mapping_path(m.content_hash),
@@ -356,6 +375,23 @@ class _SharedProgress:
             self._progress(sum(self._done), sum(self._total) if all(self._total) else 0)
 
         return advance
+
+
+def _accepted(
+    key: str, feed: Feed, inputs: tuple[InputFile, ...], seen: Examined, announce: Announce
+) -> Manifest:
+    """What is known of a feed that has been read; what cannot be used is refused."""
+    refuse_fatal(seen.symbol, seen.findings)
+    refuse_changed(inputs)
+    if feed.content_hash not in ("", seen.content_hash):
+        raise DataError(
+            f"{seen.symbol}: the events are not those that they should be: their SHA-256 must be "
+            f"{feed.content_hash[:_HASH_PREFIX]}..., was {seen.content_hash[:_HASH_PREFIX]}.... Load them again."
+        )
+    assert seen.spec is not None
+    for notice in seen.spec.notices:
+        announce(notice)
+    return _manifest(key, feed, inputs, seen)
 
 
 def _manifest(key: str, feed: Feed, inputs: tuple[InputFile, ...], seen: Examined) -> Manifest:
