@@ -1,6 +1,6 @@
 """The research store: symbols, corporate actions, pairs, what tests said of them, and parameters, in one database.
 
-SQLite in WAL mode by default, one file for many processes on one machine; any other database of SQLAlchemy by URL.
+SQLite in WAL mode by default, one file for many processes on one machine; PostgreSQL by URL, for a desk.
 Times are instants in UTC, to the microsecond: timezone-aware datetimes in Python. What is written under the same key
 replaces what was there, so that doing a piece of research again changes nothing.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -17,7 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bt_framework.errors import DataError
-from bt_framework.stores import _research_engine as engines
+from bt_framework.stores.relational._messages import RESEARCH
+from bt_framework.stores.relational.address import RESEARCH_VARIABLE, sqlite_url
+from bt_framework.stores.relational.database import Database
+from bt_framework.stores.relational.statements import upsert
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -155,12 +159,17 @@ class ResearchStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._database = engines.Database(url)
+        self._database = Database(url, RESEARCH)
 
     @classmethod
     def in_folder(cls, store_dir: str | Path) -> ResearchStore:
-        """Return the store in the file ``research.sqlite`` of `store_dir`."""
-        return cls(engines.sqlite_url(Path(store_dir) / FILE_NAME))
+        """Return the store at $BT_RESEARCH_URL if a desk shares one, else in ``research.sqlite`` of `store_dir`."""
+        return cls(os.environ.get(RESEARCH_VARIABLE) or sqlite_url(Path(store_dir) / FILE_NAME))
+
+    @property
+    def database(self) -> Database:
+        """Where it is kept, for its version and for queries of one's own."""
+        return self._database
 
     @property
     def name(self) -> str:
@@ -364,9 +373,9 @@ class ResearchStore:
 
 def _tables() -> Any:
     """Import the tables when they are needed: SQLAlchemy takes a while."""
-    from bt_framework.stores import _research_tables
+    from bt_framework.stores.relational import tables
 
-    return _research_tables
+    return tables
 
 
 def _plain(row: Any) -> dict[str, Any]:
@@ -429,6 +438,6 @@ def _drop_actions(connection: Connection, source: str, symbols: Iterable[str]) -
 
 def _put(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert `rows`; those whose key is there replace it."""
-    statement = engines.upsert(table, connection.dialect.name)
+    statement = upsert(table, connection.dialect.name)
     for at in range(0, len(rows), _ROWS_AT_ONCE):
         connection.execute(statement, [dict(row) for row in rows[at : at + _ROWS_AT_ONCE]])

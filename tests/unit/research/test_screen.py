@@ -16,7 +16,7 @@ from bt_framework.research.settings import Method
 from bt_framework.stats.johansen import JohansenCase
 from bt_framework.stats.multiple_testing import benjamini_hochberg, storey
 from bt_framework.stats.pair_statistics import PairOptions, pair_statistics
-from bt_framework.stores._research_tables import RESULT_NUMBERS
+from bt_framework.stores.relational.tables import RESULT_NUMBERS
 
 
 def rows_of(done, **other):

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from bt_framework.bars.schema import ACTION_SCHEMA
 from bt_framework.errors import ConfigError, DataError, StorageError
-from bt_framework.stores._research_engine import Database, sqlite_url
+from bt_framework.stores.relational._messages import RESEARCH
+from bt_framework.stores.relational.address import sqlite_url
+from bt_framework.stores.relational.database import Database, Limits
 from bt_framework.stores.research import KalmanParams, OuParams, ResearchStore, Screen, pair_of
 
 DAY = timedelta(days=1)
@@ -277,7 +279,7 @@ def test_a_locked_database_is_said_to_be_locked(store, tmp_path):
     store.register_symbols(["A"], "etf")
     with sqlite3.connect(tmp_path / "research.sqlite", isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
-        store._database._busy_timeout_s = 0.05
+        store.database._limits = Limits(busy_s=0.05)
         with pytest.raises(StorageError, match=r"research\.sqlite is locked by another process .*Try again"):
             store.register_symbols(["B"], "etf")
         assert store.symbols("etf") == ["A"]
@@ -287,10 +289,10 @@ def test_a_locked_database_is_said_to_be_locked(store, tmp_path):
 def test_a_newer_version_is_refused(store, tmp_path):
     store.register_symbols(["A"], "etf")
     with sqlite3.connect(tmp_path / "research.sqlite") as other:
-        other.execute("UPDATE research_schema SET version = 9")
+        other.execute("UPDATE alembic_version SET version_num = '9999'")
     other.close()
     for attempt in (lambda: store.symbols(), lambda: store.register_symbols(["B"], "etf")):
-        with pytest.raises(StorageError, match="must have schema version 1, was 9: a newer version"):
+        with pytest.raises(StorageError, match="must have schema version 0002, was 9999: a newer version"):
             attempt()
 
 
@@ -338,8 +340,8 @@ def test_another_address_is_refused(url, text):
 
 
 def test_a_password_is_never_shown():
-    database = Database("postgresql+psycopg://someone:secret@127.0.0.1:1/base")
-    assert database.name == "postgresql+psycopg://someone:***@127.0.0.1:1/base"
+    database = Database("postgresql+psycopg://someone:secret@127.0.0.1:1/base?password=secret")
+    assert database.name == "postgresql://someone@127.0.0.1:1/base"
     with pytest.raises((ConfigError, StorageError)) as caught, database.writing():
         pass
     assert "secret" not in str(caught.value)
@@ -356,7 +358,7 @@ def test_the_tables_can_be_made_in_postgresql():
     from sqlalchemy.dialects import postgresql
     from sqlalchemy.schema import CreateIndex, CreateTable
 
-    from bt_framework.stores._research_tables import METADATA
+    from bt_framework.stores.relational.tables import METADATA
 
     text = ""
     for table in METADATA.sorted_tables:
@@ -370,7 +372,7 @@ def test_who_writes_has_the_database_from_the_beginning_of_the_transaction(store
     store.register_symbols(["A"], "etf")
     entered = []
     first, second = (
-        Database(sqlite_url(tmp_path / "research.sqlite"), busy_timeout_s=0.05) for _ in range(2)
+        Database(sqlite_url(tmp_path / "research.sqlite"), RESEARCH, Limits(busy_s=0.05)) for _ in range(2)
     )
     with first.writing(), pytest.raises(StorageError, match="is locked by another process"), second.writing():
         entered.append(second)

@@ -1,8 +1,7 @@
-"""Tables of the research store, in types that every database has. Import this where it is used: it needs SQLAlchemy."""
+"""Tables of research: symbols, pairs, what tests said of them, and parameters."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -11,58 +10,15 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Date,
-    DateTime,
     Double,
     ForeignKeyConstraint,
     Index,
-    Integer,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
-    TypeDecorator,
 )
 
-SCHEMA_VERSION = 1
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An instant to the microsecond: a timestamp with time zone, or UTC as text where there is no such type."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """Return `value` in UTC; one without a time zone is refused."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"a time must have a time zone, was {value.isoformat()}.")
-        value = value.astimezone(UTC)
-        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
-
-    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
-        """Return `value` as an instant in UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-_NAME = Text().with_variant(Text(collation="C"), "postgresql")
-"""Names are compared by code points everywhere, as Python and SQLite compare them: pairs depend on the order."""
-
-
-def _name(key: str) -> Column[str]:
-    return Column(key, _NAME, nullable=False)
-
-
-def _time(key: str) -> Column[datetime]:
-    return Column(key, UtcDateTime(), nullable=False)
-
-
-def _number(key: str) -> Column[float]:
-    """Return a column whose null is what could not be estimated."""
-    return Column(key, Double())
+from bt_framework.stores.relational._metadata import METADATA, WORD, name, number, time
 
 
 def _symbol_of(column: str) -> ForeignKeyConstraint:
@@ -73,23 +29,12 @@ def _pair_of_universe() -> ForeignKeyConstraint:
     return ForeignKeyConstraint(["source", "pair_id"], ["pair_universe.source", "pair_universe.pair_id"])
 
 
-METADATA = MetaData(
-    naming_convention={
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_1_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-SCHEMA = Table("research_schema", METADATA, Column("version", Integer(), primary_key=True))
-"""One row: the version of the tables."""
-
 SYMBOLS = Table(
     "symbols",
     METADATA,
-    _name("source"),
-    _name("symbol"),
-    _time("first_seen"),
+    name("source"),
+    name("symbol"),
+    time("first_seen"),
     PrimaryKeyConstraint("source", "symbol"),
 )
 """Every symbol that a source of bars has brought."""
@@ -97,10 +42,10 @@ SYMBOLS = Table(
 CORPORATE_ACTIONS = Table(
     "corporate_actions",
     METADATA,
-    _name("source"),
-    _name("symbol"),
+    name("source"),
+    name("symbol"),
     Column("ex_date", Date(), nullable=False),
-    _name("kind"),
+    name("kind"),
     Column("value", Double(), nullable=False),
     PrimaryKeyConstraint("source", "symbol", "ex_date", "kind"),
     _symbol_of("symbol"),
@@ -111,25 +56,26 @@ CORPORATE_ACTIONS = Table(
 PAIR_UNIVERSE = Table(
     "pair_universe",
     METADATA,
-    _name("source"),
-    _name("pair_id"),
-    _name("symbol_a"),
-    _name("symbol_b"),
-    _time("first_seen"),
+    name("source"),
+    name("pair_id"),
+    name("symbol_a"),
+    name("symbol_b"),
+    time("first_seen"),
     PrimaryKeyConstraint("source", "pair_id"),
     _symbol_of("symbol_a"),
     _symbol_of("symbol_b"),
     CheckConstraint("symbol_a < symbol_b", name="order"),
     CheckConstraint("pair_id = symbol_a || '_' || symbol_b", name="pair_id"),
+    Index("uq_pair_universe_symbols", "source", "symbol_a", "symbol_b", unique=True),
 )
 """Every pair that was ever tested or followed."""
 
 SCREENS = Table(
     "screens",
     METADATA,
-    Column("screen_id", _NAME, primary_key=True),
-    _name("source"),
-    _time("finished_at"),
+    Column("screen_id", WORD, primary_key=True),
+    name("source"),
+    time("finished_at"),
     Column("settings", Text(), nullable=False),
     Column("summary", Text(), nullable=False),
     Index("ix_screens_source", "source", "finished_at"),
@@ -157,16 +103,16 @@ Johansen's tests have an unrestricted constant, ``trend_trace_0`` is that with a
 COINTEGRATION_RESULTS = Table(
     "cointegration_results",
     METADATA,
-    _name("screen_id"),
-    _name("source"),
-    _name("pair_id"),
-    _time("window_start"),
-    _time("window_end"),
-    _time("as_of"),
+    name("screen_id"),
+    name("source"),
+    name("pair_id"),
+    time("window_start"),
+    time("window_end"),
+    time("as_of"),
     Column("interval_ns", BigInteger(), nullable=False),
     Column("observations", BigInteger(), nullable=False),
-    _name("status"),
-    *map(_number, RESULT_NUMBERS),
+    name("status"),
+    *map(number, RESULT_NUMBERS),
     Column("found_bh", Boolean(), nullable=False),
     Column("found_storey", Boolean(), nullable=False),
     PrimaryKeyConstraint("screen_id", "pair_id", "window_end"),
@@ -178,38 +124,38 @@ COINTEGRATION_RESULTS = Table(
 """One row per pair and test date of a screening; a test that was refused has a status and nulls."""
 
 
-def _parameters(name: str, *columns: Column[Any]) -> Table:
+def _parameters(table: str, *columns: Column[Any]) -> Table:
     """Return a table of parameters that were estimated over a window and are known from `as_of` on."""
     return Table(
-        name,
+        table,
         METADATA,
-        _name("source"),
-        _name("pair_id"),
-        _time("as_of"),
-        _time("window_start"),
-        _time("window_end"),
+        name("source"),
+        name("pair_id"),
+        time("as_of"),
+        time("window_start"),
+        time("window_end"),
         Column("interval_ns", BigInteger(), nullable=False),
-        _name("y_symbol"),
+        name("y_symbol"),
         Column("log_prices", Boolean(), nullable=False),
-        _name("adjust"),
+        name("adjust"),
         Column("dt_s", Double(), nullable=False),
         Column("observations", BigInteger(), nullable=False),
         *columns,
         PrimaryKeyConstraint("source", "pair_id", "interval_ns", "y_symbol", "log_prices", "adjust", "as_of"),
         _pair_of_universe(),
-        Index(f"ix_{name}_pair", "pair_id", "as_of"),
+        Index(f"ix_{table}_pair", "pair_id", "as_of"),
     )
 
 
 OU_PARAMS = _parameters(
     "ou_params",
-    *map(_number, ("hedge_ratio", "intercept", "theta", "mu", "sigma", "stationary_sd", "half_life_s")),
+    *map(number, ("hedge_ratio", "intercept", "theta", "mu", "sigma", "stationary_sd", "half_life_s")),
 )
 """Ornstein-Uhlenbeck processes of spreads."""
 
 KALMAN_PARAMS = _parameters(
     "kalman_params",
-    *map(_number, ("intercept", "hedge_ratio", "p00", "p01", "p11")),
-    *map(_number, ("q_intercept", "q_slope", "r", "log_likelihood")),
+    *map(number, ("intercept", "hedge_ratio", "p00", "p01", "p11")),
+    *map(number, ("q_intercept", "q_slope", "r", "log_likelihood")),
 )
 """Kalman filters of hedge ratios as they stood at the end of a window, with their variances."""

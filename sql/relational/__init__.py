@@ -1,0 +1,1 @@
+"""The schema of relational databases: its versions for Alembic, and statements compiled for SQLite."""

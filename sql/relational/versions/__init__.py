@@ -1,0 +1,1 @@
+"""Versions of the relational schema, oldest first. A version that was released is never changed."""
