@@ -18,7 +18,8 @@ COMMANDS = {
     "data": "list, remove or check market data",
     "db": "look after the databases of market data and runs",
     "screen": "test pairs of stored bars for cointegration",
-    "runs": "list runs or show one",
+    "runs": "list, show, label or remove runs",
+    "metrics": "compute the metrics of stored runs again",
     "rerun": "repeat a run and compare the results",
 }
 

@@ -44,7 +44,7 @@ class _Reader:
         self.last_ts = 0
         self.finished = False
         self.more = True
-        self._groups = _row_groups(name, files, names)
+        self._groups = row_groups(name, files, names)
 
     def load(self) -> None:
         """Read a row group if more is needed."""
@@ -67,7 +67,8 @@ class _Reader:
         return taken
 
 
-def _row_groups(name: str, files: Sequence[Path], names: Names) -> Iterator[np.ndarray]:
+def row_groups(name: str, files: Sequence[Path], names: Names) -> Iterator[np.ndarray]:
+    """Yield the rows of a table's files, a row group at a time."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

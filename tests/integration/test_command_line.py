@@ -79,8 +79,8 @@ def test_a_run_prints_one_json_object_and_leaves_one_folder(
         (["+strategy=ou_pairs", "latency.entry_ns=-5"], "latency.entry_ns must be >= 0, was -5"),
         (
             ["plugin"],
-            "the command must be one of data, ingest, plugins, rerun, runs, screen, validate, was 'plugin'. "
-            "Did you mean 'plugins'? A run is written bt +strategy=NAME.",
+            "the command must be one of data, db, ingest, metrics, plugins, rerun, runs, screen, validate, "
+            "was 'plugin'. Did you mean 'plugins'? A run is written bt +strategy=NAME.",
         ),
         (["--verbose"], "unknown option '--verbose'. The options are "),
         (["+strategy=ou_pairs", "--cfg"], "--cfg needs a value."),
