@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bt_framework.hookspecs import Register, hookimpl
 from bt_plugins.bars import binance_klines, csv, rest, synthetic, websocket
+from bt_plugins.bars import clickhouse as bars_clickhouse
 from bt_plugins.bars import parquet as bars_parquet
 from bt_plugins.consoles import json, plain, rich
 from bt_plugins.contract import models as contract_models
@@ -61,6 +62,7 @@ from bt_plugins.strategies import (
     market_maker,
     ou_pairs,
 )
+from bt_plugins.writers import clickhouse as clickhouse_writer
 from bt_plugins.writers import parquet
 
 
@@ -83,6 +85,7 @@ def register_data(register: Register) -> None:
 def register_bar_sources(register: Register) -> None:
     """Register sources of bars."""
     register(binance_klines.BinanceKlines, binance_klines.build)
+    register(bars_clickhouse.Clickhouse, bars_clickhouse.build)
     register(csv.Csv, csv.build)
     register(bars_parquet.Parquet, bars_parquet.build)
     register(rest.Rest, rest.build)
@@ -212,6 +215,7 @@ def register_sizings(register: Register) -> None:
 @hookimpl
 def register_writers(register: Register) -> None:
     """Register writers."""
+    register(clickhouse_writer.Clickhouse, clickhouse_writer.build)
     register(parquet.Parquet, parquet.build)
 
 

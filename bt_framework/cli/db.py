@@ -56,17 +56,26 @@ def db() -> None:
 def status(overrides: Sequence[str], as_json: bool) -> None:
     """Show what is in a database, and whether its tables are those of this version."""
     from bt_framework.config.plain import from_overrides
+    from bt_framework.stores.clickhouse import spool
     from bt_framework.stores.clickhouse.report import report
 
-    address = from_overrides(_place(), overrides).address
+    config = from_overrides(_place(), overrides)
+    address = config.address
     seen = report(address)
+    waiting = spool.waiting(config.store_dir, address)
     if as_json:
-        click.echo(json.dumps(_as_json(address.name, seen), indent=2))
+        spooled = {"spool": [vars(run) for run in waiting]}
+        click.echo(json.dumps(_as_json(address.name, seen) | spooled, indent=2))
         return
     print_table(("table", "rows", "MB"), [_size_row(t) for t in seen.tables], right=("rows", "MB"))
     for feed in seen.feeds:
         if not feed.complete:
             click.echo(_half_loaded(feed))
+    if waiting:
+        rows = sum(run.rows for run in waiting)
+        click.echo(
+            f"spool: {rows:,} rows of {len(waiting):,} runs wait. Deliver them: bt db flush{address.argument}"
+        )
     click.echo(f"feeds: {sum(f.complete for f in seen.feeds):,} complete of {len(seen.feeds):,}")
     click.echo(f"database: {address.name}")
 
@@ -88,6 +97,33 @@ def migrate(overrides: Sequence[str]) -> None:
     for name in done:
         click.echo(f"applied {name}")
     click.echo(f"version {schema.HEAD}: {config.address.name}")
+
+
+@db.command(cls=WithKeys, keys=_place)
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def flush(overrides: Sequence[str], as_json: bool) -> None:
+    """Deliver the rows of runs that a database could not take when they were made, each exactly once."""
+    from bt_framework.config.plain import from_overrides
+    from bt_framework.stores.clickhouse import spool
+
+    config = from_overrides(_place(), overrides)
+    done = spool.flush(config.store_dir, config.address)
+    others = spool.elsewhere(config.store_dir, config.address)
+    if as_json:
+        click.echo(
+            json.dumps({"database": config.address.name, **vars(done), "waiting_elsewhere": others}, indent=2)
+        )
+        return
+    for run_id in done.busy:
+        click.echo(f"left alone: {run_id} is still being written")
+    for url in others:
+        click.echo(f"rows wait for another database: bt db flush url={url}")
+    runs = f"{len(done.runs):,} runs" if len(done.runs) != 1 else f"run {done.runs[0]}"
+    what = (
+        f"delivered {done.files:,} files with {done.rows:,} rows of {runs}" if done.files else "nothing waits"
+    )
+    click.echo(f"{what}: {config.address.name}")
 
 
 def _size_row(table: Any) -> tuple[str, str, str]:

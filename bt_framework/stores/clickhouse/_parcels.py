@@ -148,5 +148,5 @@ def _one_value(type_: type, value: Any) -> pa.Array:
         text = (value or "").encode()
         offsets = pa.py_buffer(np.array([0, len(text)], np.int32))
         return pa.StringArray.from_buffers(1, offsets, pa.py_buffer(text), valid)
-    data = np.array([value or 0], type_)
+    data: np.ndarray = np.array([value or 0], type_)
     return pa.Array.from_buffers(pa.from_numpy_dtype(data.dtype), 1, [valid, pa.py_buffer(data)])

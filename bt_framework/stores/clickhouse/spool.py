@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from bt_framework.errors import StorageError
+from bt_framework.errors import BtError, StorageError
 from bt_framework.stores.clickhouse._parcels import ROW_TABLES, Part
 from bt_framework.stores.clickhouse.address import Address
+from bt_framework.stores.clickhouse.sending import Retries, Sender
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -153,6 +154,24 @@ def elsewhere(store_dir: str | Path, address: Address) -> list[str]:
     return [(folder / _ADDRESS).read_text(encoding="utf-8").strip() for folder in others]
 
 
+def flush(store_dir: str | Path, address: Address, retries: Retries | None = None) -> Delivered:
+    """Deliver what waits for a database; see `deliver`.
+
+    Raises
+    ------
+    StorageError
+        If the database cannot take it; what it has not taken stays.
+    """
+    folder = spool_folder(store_dir, address)
+    if not _runs(folder):
+        return Delivered((), (), 0, 0)
+    sender = Sender(address, retries or Retries())
+    try:
+        return deliver(folder, lambda part: sender.send([part]))
+    finally:
+        sender.close()
+
+
 def deliver(folder: Path, insert: Callable[[Part], None]) -> Delivered:
     """Insert what waits, in order, and remove each file once `insert` has returned.
 
@@ -179,7 +198,12 @@ def deliver(folder: Path, insert: Callable[[Part], None]) -> Delivered:
                     continue
                 for file in _files(run):
                     part = _part(file)
-                    insert(part)
+                    try:
+                        insert(part)
+                    except BtError as error:
+                        raise StorageError(
+                            f"{error} {files:,} files were delivered, the others stay in {folder}."
+                        ) from None
                     file.unlink()
                     files, rows = files + 1, rows + part.rows.num_rows
                 _remove(run)
