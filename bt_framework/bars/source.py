@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -30,6 +31,9 @@ class BarSource(ABC):
     def findings(self) -> Counter[str]:
         """What was read and is no bar, or should be there and is not, by reason; `tables` counts it anew."""
         return Counter()
+
+    def use_store(self, store_dir: Path) -> None:  # noqa: B027 - most sources need no store
+        """Hear where the stores are, before `tables`: for sources that read what earlier work has stored."""
 
     @abstractmethod
     def tables(self, progress: Progress) -> Iterator[pa.Table]:

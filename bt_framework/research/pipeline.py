@@ -95,6 +95,7 @@ def ingest_bars(source: BarSource, store_dir: Path, progress: Progress) -> Pipel
         If a folder cannot be written, or what is read back is not what was written.
     """
     root = Path(store_dir) / "bars"
+    source.use_store(Path(store_dir))
     with storage_errors(root, "reading bars"), workspace(root) as folder:
         spool = Spool(folder, source.name)
         for table in source.tables(progress):

@@ -114,6 +114,16 @@ class DatabaseBars:
         with self._connected() as db:
             return tables.actions(db, source, wanted)
 
+    def require(self, source: str, symbol: str) -> None:
+        """Refuse a symbol that is not there.
+
+        Raises
+        ------
+        DataError
+            Lists those that are, or says how to finish the load of it that was begun.
+        """
+        self._load(source, symbol)
+
     def check(self, source: str, symbols: Sequence[str]) -> None:
         """Refuse symbols that have not as many bars as their loads had.
 
