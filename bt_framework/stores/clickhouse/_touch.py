@@ -21,8 +21,8 @@ from bt_framework.data._scan import (
 )
 from bt_framework.jit import cached_kernel, kernel
 
-LAST = np.dtype([("ts", "i8"), ("bid", "i8"), ("ask", "i8")])
-"""Time of the rows that are being taken in, and the touch that was written last, ticks."""
+LAST = np.dtype([("ts", "i8"), ("sequence", "i8"), ("bid", "i8"), ("ask", "i8")])
+"""Time and position of the row that was taken in last, and the touch that was written last, ticks."""
 
 
 @kernel
@@ -32,6 +32,7 @@ def write_change(s: Any, best: Any, last: Any, out: Any, n_out: int) -> Any:
     if bid == last.bid and ask == last.ask:
         return n_out
     last.bid, last.ask = bid, ask
+    out[n_out]["sequence"] = last.sequence
     out[n_out]["ts"] = last.ts
     out[n_out]["bid_px"] = bid * s.tick_size if bid != NONE else np.nan
     out[n_out]["ask_px"] = ask * s.tick_size if ask != NONE else np.nan
@@ -84,6 +85,7 @@ def follow_touch(rows: Any, flag: int, s: Any, book: Any, orders: Any, last: Any
             if last.ts != NONE:
                 n_out = write_change(s, best, last, out, n_out)
             last.ts = ts
+        last.sequence = s.rows + i
         kind = ev & 0xFF
         if not check_values(s, row, kind):
             continue
@@ -94,6 +96,7 @@ def follow_touch(rows: Any, flag: int, s: Any, book: Any, orders: Any, last: Any
             if kind == CLEAR and s.order_rows:
                 s.live_local = clear_orders(orders, ev)
             replay_level(s, row, ev, best, tags, groups)
+    s.rows += len(rows)
     return n_out
 
 

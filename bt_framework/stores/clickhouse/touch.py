@@ -9,8 +9,9 @@ import numpy as np
 
 from bt_framework.records import EventFlag, record
 
-TOUCH = np.dtype([("ts", "i8"), ("bid_px", "f8"), ("ask_px", "f8")])
-"""A change of the touch: when, ns UTC by the clock asked for, and to what, quote currency; NaN for an empty side."""
+TOUCH = np.dtype([("sequence", "i8"), ("ts", "i8"), ("bid_px", "f8"), ("ask_px", "f8")])
+"""A change of the touch: after which event of the feed, when, ns UTC by the clock asked for, and to what, quote
+currency; NaN for an empty side."""
 
 _FIRST_ORDERS = 1 << 12
 

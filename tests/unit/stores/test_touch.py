@@ -43,6 +43,12 @@ def test_a_row_is_written_when_the_touch_changes_and_only_then() -> None:
     assert written(feed.events(), Clock.LOCAL) == [(10, 100.0, 101.0), (19, 100.5, 101.0), (23, 100.0, 101.0)]
 
 
+def test_a_row_names_the_last_event_of_its_time() -> None:
+    feed = SmallFeed().book(0, bid_px=100.0, ask_px=101.0).trade(3, 1, 101.0, 1.0).level(5, 1, 100.5, 1.0)
+    assert touches(feed.events())["sequence"].tolist() == [1, 3]
+    assert touches(feed.events(), rows=1)["sequence"].tolist() == [1, 3]
+
+
 def test_what_changes_and_changes_back_at_one_time_is_no_change() -> None:
     feed = SmallFeed().book(0, bid_px=100.0, ask_px=101.0)
     feed.level(5, 1, 100.5, 1.0).level(5, 1, 100.5, 0.0).level(6, -1, 102.0, 1.0)
