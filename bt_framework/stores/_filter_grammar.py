@@ -179,7 +179,8 @@ def _unreadable(text: str, error: Any) -> str:
     elif "OPERATOR" in expected:
         what = f"an operator: one of {', '.join(OPERATORS)}"
     else:
-        what = "and, or or ')'" if "RPAR" in expected else "and, or or the end"
+        before = text[: error.pos_in_stream]
+        what = "and, or or ')'" if before.count("(") > before.count(")") else "and, or or the end"
     place = _place(text, error)
     return f"filter {text!r}: expected {what}, {place}. Write for example: {_EXAMPLE}"
 

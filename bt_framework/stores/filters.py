@@ -112,7 +112,7 @@ class Compare:
             raise ConfigError(
                 f"{self.field} is compared with a number, was {value!r} ({FIELDS[self.field].doc})."
             )
-        if not math.isfinite(value) or (isinstance(value, int) and abs(value) >= 2**63):
+        if abs(value) >= 2**63 if isinstance(value, int) else not math.isfinite(value):
             shown = "one that does not" if isinstance(value, int) else value
             raise ConfigError(f"{self.field} is compared with a number that fits into 64 bits, was {shown}.")
 
