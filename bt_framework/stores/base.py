@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bt_framework.errors import ConfigError, StorageError, UnknownRunError
+from bt_framework.errors import ConfigError, DataError, StorageError, UnknownRunError
 from bt_framework.hookspecs import hookimpl
 from bt_framework.registry import unknown_name
 from bt_framework.results.folder import RECORD_FILE, RunFolder
 from bt_framework.results.record import RunRecord
-from bt_framework.results.run import RunContext, RunSummary, Status
+from bt_framework.results.run import RunContext, RunSummary, SliceBatch, Status
 from bt_framework.stores.filters import FIELDS, SET_FIELDS, And, Compare, Condition, matches, order_key
 
 if TYPE_CHECKING:
@@ -61,22 +61,11 @@ class RunQuery:
         return sorted(chosen, key=order_key(self.order_by, descending=self.descending))[: self.limit]
 
 
-class RunStore(ABC):
-    """A run store plugin: what the ``store`` group builds.
+class RunReader(ABC):
+    """What can be asked of runs, wherever they are kept.
 
-    A store knows the runs. Their tables stay in their folders; a store may keep some of them as rows besides, see
-    `row_tables`. It is told of a run when it starts, after each slice and when it ends. Many processes use one store at
-    once, and a process may be killed at any moment.
-
-    Methods raise `StorageError`, which names the store, if it cannot be read or written.
+    Methods raise `StorageError`, which names the place, if it cannot be read.
     """
-
-    row_tables: Sequence[str] = ()
-    """The run's tables, of `bt_framework.results.run.TABLES`, that it keeps as rows."""
-
-    @abstractmethod
-    def put(self, record: RunRecord) -> None:
-        """Insert a run, or replace what is known of it."""
 
     @abstractmethod
     def find(self, prefix: str, limit: int) -> list[RunRecord]:
@@ -85,22 +74,6 @@ class RunStore(ABC):
     @abstractmethod
     def select(self, query: RunQuery) -> list[RunRecord]:
         """Return the runs that `query` means, as of now: see `latest`."""
-
-    @abstractmethod
-    def remove(self, run_id: str) -> None:
-        """Forget a run and its rows, if there is one with this id; its folder stays."""
-
-    def put_rows(self, run_id: str, tables: Mapping[str, pa.Table]) -> None:
-        """Insert rows of a run that is known, all or none; those whose position is there are replaced.
-
-        Parameters
-        ----------
-        run_id : str
-            Of the run.
-        tables : mapping of str to pyarrow.Table
-            Parts of some of `row_tables`, as `bt_framework.results.rows.table_rows` makes them.
-        """
-        raise StorageError(f"{type(self).__name__} keeps no rows of runs, was given those of {run_id}.")
 
     def tables(self, run_id: str) -> tuple[str, ...]:
         """Names of the run's tables of which there are rows."""
@@ -136,6 +109,40 @@ class RunStore(ABC):
             raise UnknownRunError(f"the id {prefix!r} must name one run, but begins several: {ids}.")
         return found[0]
 
+
+class RunStore(RunReader):
+    """A run store plugin: what the ``store`` group builds.
+
+    A store knows the runs. Their tables stay in their folders; a store may keep some of them as rows besides, see
+    `row_tables`. It is told of a run when it starts, after each slice and when it ends. Many processes use one store at
+    once, and a process may be killed at any moment.
+
+    Methods raise `StorageError`, which names the store, if it cannot be read or written.
+    """
+
+    row_tables: Sequence[str] = ()
+    """The run's tables, of `bt_framework.results.run.TABLES`, that it keeps as rows."""
+
+    @abstractmethod
+    def put(self, record: RunRecord) -> None:
+        """Insert a run, or replace what is known of it."""
+
+    @abstractmethod
+    def remove(self, run_id: str) -> None:
+        """Forget a run and its rows, if there is one with this id; its folder stays."""
+
+    def put_rows(self, run_id: str, tables: Mapping[str, pa.Table]) -> None:
+        """Insert rows of a run that is known, all or none; those whose position is there are replaced.
+
+        Parameters
+        ----------
+        run_id : str
+            Of the run.
+        tables : mapping of str to pyarrow.Table
+            Parts of some of `row_tables`, as `bt_framework.results.rows.table_rows` makes them.
+        """
+        raise StorageError(f"{type(self).__name__} keeps no rows of runs, was given those of {run_id}.")
+
     def edit(self, run_id: str, *, tags: Sequence[str] | None = None, note: str | None = None) -> RunRecord:
         """Replace the tags or the note of the run with this id, and return it as it is now.
 
@@ -158,7 +165,24 @@ class RunStore(ABC):
     @hookimpl
     def before_run(self, run: RunContext) -> None:
         """Insert the run."""
+        self._positions = dict.fromkeys(self.row_tables, 0)
         self.put(RunRecord.started(run))
+
+    @hookimpl
+    def on_slice(self, run: RunContext, batch: SliceBatch) -> None:
+        """Keep the rows of a slice, all or none."""
+        if not any(len(batch.tables[name]) for name in self.row_tables):
+            return
+        from bt_framework.results.rows import table_rows
+        from bt_framework.results.schemas import to_arrow
+
+        tables = {}
+        for name, position in self._positions.items():
+            records = batch.tables[name]
+            if len(records):
+                tables[name] = table_rows(to_arrow(name, records, run), run.run_id, position)
+                self._positions[name] = position + len(records)
+        self.put_rows(run.run_id, tables)
 
     @hookimpl
     def after_run(self, run: RunContext, summary: RunSummary) -> None:
@@ -187,14 +211,14 @@ def latest(record: RunRecord) -> RunRecord:
 
 
 def reindex(store: RunStore, runs_dir: Path) -> tuple[list[RunRecord], list[str]]:
-    """Tell `store` of every run folder in `runs_dir`.
+    """Tell `store` of every run folder in `runs_dir`, and give it the rows that it keeps.
 
     Returns
     -------
     records : list of RunRecord
         What was put.
     problems : list of str
-        One line per folder whose run.json cannot be read.
+        One line per folder whose run.json or tables cannot be read.
 
     Raises
     ------
@@ -207,11 +231,36 @@ def reindex(store: RunStore, runs_dir: Path) -> tuple[list[RunRecord], list[str]
         raise StorageError(f"{runs_dir} cannot be read: {error.strerror}.") from error
     records, problems = [], []
     for path in folders:
+        folder = RunFolder(path)
         try:
-            record = RunFolder(path).record()
+            record = folder.record()
         except StorageError as error:
             problems.append(str(error))
             continue
         store.put(record)
         records.append(record)
+        try:
+            copy_rows(store, record.run_id, folder)
+        except DataError as error:
+            problems.append(str(error))
     return records, problems
+
+
+def copy_rows(store: RunStore, run_id: str, folder: RunFolder) -> dict[str, int]:
+    """Give `store` the rows that it keeps of a run out of the run's folder, and return how many of each table.
+
+    Raises
+    ------
+    DataError
+        If a file of the folder cannot be read.
+    StorageError
+        If the store cannot be written.
+    """
+    from bt_framework.results.rows import table_rows
+
+    copied = dict.fromkeys(store.row_tables, 0)
+    for name in store.row_tables:
+        for part in folder.parts(name):
+            store.put_rows(run_id, {name: table_rows(part, run_id, copied[name])})
+            copied[name] += part.num_rows
+    return copied
