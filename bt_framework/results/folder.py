@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from bt_framework.errors import ConfigError, StorageError
+from bt_framework.errors import ConfigError, DataError, StorageError
 from bt_framework.hookspecs import hookimpl
 from bt_framework.registry import unknown_name
 from bt_framework.results.record import RunRecord
@@ -215,6 +215,25 @@ class RunFolder:
                 raise StorageError(f"{name} of {self.path} cannot be read: {error}.") from error
             break
         return pa.concat_tables(tables).unify_dictionaries() if tables else schema(name).empty_table()
+
+    def parts(self, name: str) -> Iterator[pa.Table]:
+        """Yield the rows of a table a row group at a time, in order.
+
+        Raises
+        ------
+        DataError
+            If a file cannot be read.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        for path in self.files(name):
+            try:
+                file = pq.ParquetFile(path)
+                for group in range(file.num_row_groups):
+                    yield file.read_row_group(group)
+            except (OSError, pa.ArrowException) as error:
+                raise DataError(f"{path} cannot be read: {error}.") from error
 
 
 @contextmanager

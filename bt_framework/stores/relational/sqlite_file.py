@@ -71,7 +71,7 @@ class SqliteFile:
             raise StorageError(
                 f"the {self.subject.what} {self.path} cannot be opened: {error.strerror}."
             ) from None
-        except (sqlite3.Error, UnicodeEncodeError) as error:
+        except (sqlite3.Error, UnicodeEncodeError, OverflowError) as error:
             raise StorageError(explain(self.subject, str(self.path), str(error))) from None
 
     def settle(self, connection: sqlite3.Connection) -> None:

@@ -1,4 +1,4 @@
-"""SQL for SQLite that was compiled beforehand: a run is kept without importing SQLAlchemy, which takes a quarter second.
+"""SQL for SQLite that was compiled beforehand: keeping a run needs no SQLAlchemy, which takes a while to import.
 
 ``python docs/update.py`` writes the files in ``sql/relational/sqlite`` again after a change of the tables.
 """

@@ -1,4 +1,4 @@
 -- purpose: forget the tags of a run.
 -- grain: one row per run and tag.
--- parameters: run_id_1, the run's id.
-DELETE FROM backtest_run_tags WHERE backtest_run_tags.run_id = :run_id_1
+-- parameters: run_id.
+DELETE FROM backtest_run_tags WHERE backtest_run_tags.run_id = :run_id

@@ -1,0 +1,84 @@
+"""The index of runs in one SQLite file; what a run writes goes past SQLAlchemy, which takes a while to import."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bt_framework.results.record import RunRecord
+from bt_framework.results.rows import metrics_row, run_row
+from bt_framework.stores.relational._messages import INDEX
+from bt_framework.stores.relational.address import sqlite_url
+from bt_framework.stores.relational.database import Database, Limits
+from bt_framework.stores.relational.runs import RelationalStore, cells, tag_rows
+from bt_framework.stores.relational.sqlite_file import OutdatedError, SqliteFile
+from bt_framework.stores.relational.statements import statement
+from bt_framework.units import NS_PER_S
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS_AT_ONCE = 10_000
+
+
+class SqliteStore(RelationalStore):
+    """Runs in a SQLite file in WAL mode; it is created by the first run, and upgraded when it is first used.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    busy_timeout_ns : int
+        How long to wait for other processes.
+    row_tables : sequence of str
+        The run's tables that are kept as rows.
+    """
+
+    def __init__(
+        self, path: Path, busy_timeout_ns: int = 30 * NS_PER_S, row_tables: Sequence[str] = ()
+    ) -> None:
+        self.path = path.expanduser().absolute()
+        # A power cut may damage the file; then it is rebuilt from the run folders.
+        self._file = SqliteFile(self.path, INDEX, busy_timeout_s=busy_timeout_ns / NS_PER_S, durable=False)
+        super().__init__(row_tables)
+
+    @cached_property
+    def database(self) -> Database:
+        """The file, for queries."""
+        return Database(
+            sqlite_url(self.path), INDEX, Limits(busy_s=self._file.busy_timeout_s, durable=self._file.durable)
+        )
+
+    def put(self, record: RunRecord) -> None:
+        """Insert a run, or replace what is known of it."""
+        with self._writing() as connection:
+            connection.execute(statement("put_run"), run_row(record))
+            connection.execute(statement("remove_tags"), {"run_id": record.run_id})
+            connection.executemany(statement("put_tag"), tag_rows(record))
+            if record.finished_at_ns:
+                connection.execute(statement("put_metrics"), metrics_row(record))
+
+    def put_rows(self, run_id: str, tables: Mapping[str, pa.Table]) -> None:
+        """Insert rows of a run that is known, all or none; those whose position is there are replaced."""
+        with self._writing() as connection:
+            for name, table in tables.items():
+                for at in range(0, table.num_rows, _ROWS_AT_ONCE):
+                    part = table.slice(at, _ROWS_AT_ONCE)
+                    connection.executemany(statement(f"put_{name}"), zip(*cells(part), strict=True))
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Open the file for one transaction; one of an older version is upgraded first."""
+        with ExitStack() as stack:
+            try:
+                connection = stack.enter_context(self._file.writing())
+            except OutdatedError:
+                from bt_framework.stores.relational.schema import upgrade
+
+                upgrade(self.database)
+                connection = stack.enter_context(self._file.writing())
+            yield connection
