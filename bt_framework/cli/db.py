@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bt_framework.cli._tables import KEY_DIGITS, megabytes, print_table
+from bt_framework.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bt_framework.stores.clickhouse.report import FeedState, Report
-    from bt_framework.stores.clickhouse.settings import Place
+    from bt_framework.cli._databases import StatusConfig
+    from bt_framework.stores.clickhouse.settings import Migration, Place
 
 
 class WithKeys(click.Command):
@@ -36,7 +36,13 @@ def _place() -> type[Place]:
     return Place
 
 
-def _migration() -> type[Place]:
+def _status() -> type[StatusConfig]:
+    from bt_framework.cli._databases import StatusConfig
+
+    return StatusConfig
+
+
+def _migration() -> type[Migration]:
     from bt_framework.stores.clickhouse.settings import Migration
 
     return Migration
@@ -46,57 +52,49 @@ def _migration() -> type[Place]:
 def db() -> None:
     """Look after databases: ClickHouse's, and those of runs and research.
 
-    Which one is a key: url=http://host:8123/bt, url=chdb:///folder.
+    Which one is a key: url=http://host:8123/bt, url=chdb:///folder, for status and migrate also url=sqlite:///FILE and
+    url=postgresql://host/database.
     """
 
 
-@db.command(cls=WithKeys, keys=_place)
+@db.command(cls=WithKeys, keys=_status)
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(overrides: Sequence[str], as_json: bool) -> None:
-    """Show what is in a database, and whether its tables are those of this version."""
-    from bt_framework.config.plain import from_overrides
-    from bt_framework.stores.clickhouse import spool
-    from bt_framework.stores.clickhouse.report import report
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def status(overrides: Sequence[str], as_json: bool) -> int:
+    """Show what is in the databases, and whether their tables are those of this version.
 
-    config = from_overrides(_place(), overrides)
-    address = config.address
-    seen = report(address)
-    waiting = spool.waiting(config.store_dir, address)
+    url=... shows one. The exit code is 2 if one cannot be read.
+    """
+    from bt_framework.cli._databases import databases, print_contents
+    from bt_framework.config.plain import from_overrides
+
+    failed = False
+    seen = []
+    for contents in databases(from_overrides(_status(), overrides)):
+        seen.append(contents.as_json())
+        failed = failed or bool(contents.error)
+        if not as_json:
+            print_contents(contents)
     if as_json:
-        spooled = {"spool": [vars(run) for run in waiting]}
-        click.echo(json.dumps(_as_json(address.name, seen) | spooled, indent=2))
-        return
-    print_table(("table", "rows", "MB"), [_size_row(t) for t in seen.tables], right=("rows", "MB"))
-    for feed in seen.feeds:
-        if not feed.complete:
-            click.echo(_half_loaded(feed))
-    if waiting:
-        rows = sum(run.rows for run in waiting)
-        click.echo(
-            f"spool: {rows:,} rows of {len(waiting):,} runs wait. Deliver them: bt db flush{address.argument}"
-        )
-    click.echo(f"feeds: {sum(f.complete for f in seen.feeds):,} complete of {len(seen.feeds):,}")
-    click.echo(f"database: {address.name}")
+        click.echo(json.dumps(seen, indent=2))
+    return 2 if failed else 0
 
 
 @db.command(cls=WithKeys, keys=_migration)
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 def migrate(overrides: Sequence[str]) -> None:
-    """Make a database's tables, or upgrade those of an older version; nothing is lost, and it may be repeated."""
-    from bt_framework.config.plain import from_overrides
-    from bt_framework.stores.clickhouse import schema
-    from bt_framework.stores.clickhouse.connection import ClickHouse
-    from bt_framework.stores.clickhouse.settings import Migration
+    """Make a database's tables, or upgrade those of an older version; nothing is lost, and it may be repeated.
 
-    config = from_overrides(Migration, overrides)
-    with ClickHouse(config.address) as database:
-        done = schema.migrate(database)
-        if config.market_data_ttl_days is not None:
-            schema.set_market_data_ttl(database, config.market_data_ttl_days)
-    for name in done:
-        click.echo(f"applied {name}")
-    click.echo(f"version {schema.HEAD}: {config.address.name}")
+    Relational ones too: url=sqlite:////folder/index.sqlite, url=postgresql://host/database.
+    """
+    from bt_framework.cli._databases import is_relational
+    from bt_framework.config.plain import from_overrides
+
+    config = from_overrides(_migration(), overrides)
+    name, done = (_upgraded if is_relational(config.url) else _migrated)(config)
+    for migration in done:
+        click.echo(f"applied {migration}")
+    click.echo(f"{'up to date' if done else 'nothing to do'}: {name}")
 
 
 @db.command(cls=WithKeys, keys=_place)
@@ -126,27 +124,27 @@ def flush(overrides: Sequence[str], as_json: bool) -> None:
     click.echo(f"{what}: {config.address.name}")
 
 
-def _size_row(table: Any) -> tuple[str, str, str]:
-    return table.name, f"{table.rows:,}", megabytes(table.bytes)
+def _migrated(config: Migration) -> tuple[str, list[str]]:
+    """Name of ClickHouse's database, and what it lacked."""
+    from bt_framework.stores.clickhouse import schema
+    from bt_framework.stores.clickhouse.connection import ClickHouse
+
+    with ClickHouse(config.address) as database:
+        done = schema.migrate(database)
+        if config.market_data_ttl_days is not None:
+            done += schema.set_market_data_ttl(database, config.market_data_ttl_days)
+    return config.address.name, done
 
 
-def _half_loaded(feed: FeedState) -> str:
-    return (
-        f"half-loaded: {feed.symbol} {feed.feed_id[:KEY_DIGITS]}, {feed.loaded:,} of {feed.events:,} events. Finish "
-        "it: bt db load with the same files"
-    )
+def _upgraded(config: Migration) -> tuple[str, list[str]]:
+    """Name of the relational database, and what it lacked."""
+    from bt_framework.cli._databases import relational
+    from bt_framework.stores.relational.schema import upgrade
 
-
-def _as_json(name: str, seen: Report) -> dict[str, Any]:
-    return {
-        "database": name,
-        "server_version": seen.server_version,
-        "version": seen.schema.version,
-        "head": seen.schema.head,
-        "pending": list(seen.schema.pending),
-        "tables": [vars(t) for t in seen.tables],
-        "feeds": [vars(f) | {"complete": f.complete} for f in seen.feeds],
-    }
+    if config.market_data_ttl_days is not None:
+        raise ConfigError("market_data_ttl_days must be left out: only ClickHouse has market_data.")
+    database = relational(config.url)
+    return database.name, upgrade(database)
 
 
 def _shown(default: Any) -> str:

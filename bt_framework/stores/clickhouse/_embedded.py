@@ -72,8 +72,9 @@ def stream(
         Values of the statement's ``{name:Type}``, as text.
     """
     import pyarrow as pa
-    from chdb.state import connect as open_handle
+    from chdb import connect as open_handle
 
+    handle: Any
     with closing(open_handle(str(_folder(address)))) as handle:
         handle.query(f"USE `{address.database}`")
         for name, value in {_UNCOMPRESSED: "none", **settings}.items():
@@ -81,7 +82,7 @@ def stream(
                 raise StorageError(f"a setting of ClickHouse must be a name, was {name[:40]!r}.")
             quoted = str(value).replace("\\", "\\\\").replace("'", "\\'")
             handle.query(f"SET {name} = '{quoted}'")
-        pieces = handle.send_query(sql, "ArrowStream", params=dict(parameters))
+        pieces: Any = handle.send_query(sql, "ArrowStream", params=dict(parameters))
         try:
             for piece in pieces:
                 with pa.ipc.open_stream(pa.py_buffer(piece.bytes())) as reader:

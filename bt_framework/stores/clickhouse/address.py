@@ -71,6 +71,11 @@ class Address:
         return f"http{'s' if self.secure else ''}://{self._host_port}/{self.database}"
 
     @property
+    def title(self) -> str:
+        """What it is and where, for messages."""
+        return f"{'chDB in' if self.embedded else 'ClickHouse at'} {self.name}"
+
+    @property
     def url(self) -> str:
         """The URL without a password."""
         if self.folder is not None:

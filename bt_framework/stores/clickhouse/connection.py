@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from bt_framework.config.credentials import Credentials, find
 from bt_framework.errors import BtError, StorageError
 from bt_framework.stores.clickhouse import _embedded
 from bt_framework.stores.clickhouse._statements import statements
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["ClickHouse", "UnreachableError"]
 
 _CONNECT_TIMEOUT_S = 10
+_USER = "default"
+"""ClickHouse's own user, where nobody names one."""
+
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -49,8 +53,12 @@ class ClickHouse:
 
     def __init__(self, address: Address, *, timeout_s: float = 30.0) -> None:
         self.address = address
+        login = Credentials() if address.embedded else _login(address)
+        self._secrets = (login.password,)
         with self._in_our_words():
-            self.client = _embedded.connect(address) if address.embedded else _connect(address, timeout_s)
+            self.client = (
+                _embedded.connect(address) if address.embedded else _connect(address, login, timeout_s)
+            )
         self.client.database = address.database
 
     def __enter__(self) -> ClickHouse:
@@ -97,10 +105,18 @@ class ClickHouse:
         finally:
             batches.close()
 
-    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Any:
-        """Run a statement; returns the value of a SELECT of one, else what the client says."""
+    def command(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, *, in_database: bool = True
+    ) -> Any:
+        """Run a statement; returns the value of a SELECT of one, else what the client says.
+
+        Parameters
+        ----------
+        in_database : bool
+            Whether the names in it are those of the database, which must then exist.
+        """
         with self._in_our_words():
-            return self.client.command(_one(sql), dict(parameters or {}))
+            return self.client.command(_one(sql), dict(parameters or {}), use_database=in_database)
 
     def insert(self, table: str, rows: pa.Table, *, token: str = "") -> None:
         """Insert rows; when it returns, the server has them.
@@ -148,14 +164,18 @@ class ClickHouse:
         except (BtError, GeneratorExit):
             raise
         except Exception as error:
-            raise explain(error, self.address) from None
+            raise explain(error, self.address, self._secrets) from None
 
 
-def _connect(address: Address, timeout_s: float) -> Any:
+def _login(address: Address) -> Credentials:
+    """User and password of a server: those in the environment's URL, else those found for it."""
+    found = find("clickhouse", f"{address.host}:{address.port}")
+    return Credentials(address.user or found.user or _USER, address.password or found.password)
+
+
+def _connect(address: Address, login: Credentials, timeout_s: float) -> Any:
     """Return the client of a server."""
     import logging
-
-    from bt_framework.config.credentials import find
 
     try:
         from clickhouse_connect import get_client
@@ -170,13 +190,12 @@ def _connect(address: Address, timeout_s: float) -> Any:
         raise StorageError(
             f"ca_cert of {address.name} must be a file that can be read, was {address.ca_cert}."
         )
-    login = find("clickhouse", f"{address.host}:{address.port}")
     return get_client(
         interface="https" if address.secure else "http",
         host=address.host,
         port=address.port,
-        username=address.user or login.user or "default",
-        password=address.password or login.password,
+        username=login.user,
+        password=login.password,
         compress=True,
         connect_timeout=min(_CONNECT_TIMEOUT_S, math.ceil(timeout_s)),
         send_receive_timeout=math.ceil(timeout_s),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bt_framework.errors import StorageError
 from bt_framework.stores.clickhouse.address import Address
@@ -11,7 +11,10 @@ from bt_framework.stores.clickhouse.address import Address
 _LONGEST = 300
 _CODE = re.compile(r"\bCode: (\d+)\b|exception, code: (\d+)")
 _STATUS = re.compile(r"HTTP status (\d+)")
-_TRAILERS = re.compile(r"\s*(\(version [^()]*(\([^()]*\))?[^()]*\)|\(for url [^()]*\)).*$", re.DOTALL)
+_TRAILERS = re.compile(r"\s*\((version|for url) .*$", re.DOTALL)
+_SYMBOL = re.compile(r"\W*\s\([A-Z_]+\)$")
+_SHORTEST_SECRET = 4
+"""A shorter one would be found in the middle of any word."""
 _BUSY_STATUS = ("429", "500", "502", "503", "504")
 _NO_SPACE = re.compile(r"no space left|not enough space|disk quota exceeded|errno: ?28\b", re.IGNORECASE)
 
@@ -56,10 +59,16 @@ _PASSING = {
 """By ClickHouse's code: troubles that pass."""
 
 
-def explain(error: BaseException, address: Address) -> StorageError:
-    """Return the error in our words: an `UnreachableError` if it may pass by itself."""
-    where = f"{'chDB in' if address.embedded else 'ClickHouse at'} {address.name}"
-    text = _text(error, address)
+def explain(error: BaseException, address: Address, secrets: Sequence[str] = ()) -> StorageError:
+    """Return the error in our words: an `UnreachableError` if it may pass by itself.
+
+    Parameters
+    ----------
+    secrets : sequence of str
+        What must not be in the message, wherever it comes from.
+    """
+    where = address.title
+    text = _text(error, secrets)
     code = _code(error)
     if _NO_SPACE.search(text):
         code = 243
@@ -67,6 +76,7 @@ def explain(error: BaseException, address: Address) -> StorageError:
         return UnreachableError(f"{where} {_PASSING[code]} (code {code}: {text}). Try again later.")
     if code is not None:
         problem, fix = _TROUBLES.get(code, ("refused the request", ""))
+        problem = problem.format(database=address.database)
         return StorageError(_sentence(where, problem, f"code {code}: {text}", fix, address))
     status = _STATUS.search(str(error))
     if status:
@@ -74,15 +84,15 @@ def explain(error: BaseException, address: Address) -> StorageError:
         fix = "Try again later." if kind is UnreachableError else "Check that ClickHouse answers at this URL."
         return kind(_sentence(where, f"answered with HTTP status {status[1]}", "", fix, address))
     if not address.embedded:
-        return _broken_connection(error, where, address)
+        return _broken_connection(error, address, secrets)
     return StorageError(_sentence(where, "cannot be used", text, "", address))
 
 
-def _broken_connection(error: BaseException, where: str, address: Address) -> StorageError:
+def _broken_connection(error: BaseException, address: Address, secrets: Sequence[str]) -> StorageError:
     """The words for what lies between us and the server."""
-    causes = list(_causes(error))
+    where, causes = address.title, list(_causes(error))
     names = {type(cause).__name__ for cause in causes}
-    text = _text(causes[-1], address)
+    text = _text(causes[-1], secrets)
     if "SSLError" in names or any(name.startswith("SSL") for name in names):
         return StorageError(_sentence(where, "cannot be trusted", text, _tls_fix(text, address), address))
     if names & {"NameResolutionError", "gaierror"}:
@@ -94,7 +104,9 @@ def _broken_connection(error: BaseException, where: str, address: Address) -> St
     elif names & {"ReadTimeoutError", "TimeoutError"}:
         problem, fix = "did not answer in time", "Try again later, or ask for less."
     else:
-        problem, fix = "broke off the connection", "Try again later; check that it is ClickHouse's HTTP port."
+        tls = "" if address.secure else ", and that it is not one for https"
+        problem = "broke off the connection"
+        fix = f"Try again later; check that the port is ClickHouse's for HTTP{tls}."
     return UnreachableError(_sentence(where, problem, "", fix, address))
 
 
@@ -127,14 +139,15 @@ def _code(error: BaseException) -> int | None:
     return None
 
 
-def _text(error: BaseException, address: Address) -> str:
-    """What the server says, on one line, without version, URL and password."""
+def _text(error: BaseException, secrets: Sequence[str]) -> str:
+    """What the server says, on one line, without its version, our URL and secrets."""
     text = str(error)
     _, said, rest = text.rpartition("DB::Exception: ")
-    text = _TRAILERS.sub("", rest if said else text)
-    text = " ".join(text.split()).rstrip(".")
-    if address.password:
-        text = text.replace(address.password, "***")
+    text = " ".join(_TRAILERS.sub("", rest if said else text).split())
+    text = _SYMBOL.sub("", text).rstrip(".")
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, "***")
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
 
 

@@ -58,7 +58,7 @@ def report(address: Address) -> Report:
     StorageError
         If it cannot be reached, opened or read.
     """
-    if address.folder is not None and not address.folder.exists():
+    if address.folder is not None and not (address.folder / "metadata").is_dir():
         names = tuple(m.name for m in schema.migrations())
         return Report("", schema.SchemaStatus(0, schema.HEAD, names))
     with ClickHouse(address) as db:
@@ -75,7 +75,8 @@ def report(address: Address) -> Report:
 def _tables(db: ClickHouse) -> tuple[TableSize, ...]:
     rows = db.query(
         "SELECT name, toInt64(ifNull(total_rows, 0)) AS rows, toInt64(ifNull(total_bytes, 0)) AS bytes "
-        "FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree' ORDER BY name"
+        "FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree' "
+        "AND name != 'schema_migrations' ORDER BY name"
     )
     return tuple(TableSize(**row) for row in rows.to_pylist())
 

@@ -90,7 +90,7 @@ def migrate(db: ClickHouse, known: Sequence[Migration] | None = None) -> list[st
         If a newer program made the tables, or an applied file has changed since.
     """
     known = migrations() if known is None else known
-    db.client.command(f"CREATE DATABASE IF NOT EXISTS `{db.address.database}`", use_database=False)
+    db.command(f"CREATE DATABASE IF NOT EXISTS `{db.address.database}`", in_database=False)
     for statement in statements(_sql(_JOURNAL)):
         db.command(statement)
     state = status(db, known)
@@ -135,17 +135,22 @@ def require(db: ClickHouse) -> None:
         return
     fix = f"bt db migrate{db.address.argument}"
     if not state.version:
-        raise StorageError(f"ClickHouse at {db.address.name} has no tables of bt. Make them: {fix}")
+        raise StorageError(f"{db.address.title} has no tables of bt. Make them: {fix}")
     raise StorageError(
-        f"the tables of ClickHouse at {db.address.name} must have version {state.head}, were {state.version}: an older "
+        f"the tables of {db.address.title} must have version {state.head}, were {state.version}: an older "
         f"version of bt made them. Upgrade them, nothing is lost: {fix}"
     )
 
 
-def set_market_data_ttl(db: ClickHouse, days: int) -> None:
+def set_market_data_ttl(db: ClickHouse, days: int) -> list[str]:
     """Let market data go that many days after its time at our side; 0 keeps it for ever.
 
-    What is too old already goes at once.
+    What is too old already goes at once, by whole days of the calendar.
+
+    Returns
+    -------
+    list of str
+        What was done, for people.
     """
     for table, column in (("market_data", "local_ts"), ("market_touch", "ts")):
         expires = f"toDateTime(intDiv({column}, 1000000000), 'UTC') + INTERVAL {days:d} DAY"
@@ -153,6 +158,7 @@ def set_market_data_ttl(db: ClickHouse, days: int) -> None:
             db.command(f"ALTER TABLE {table} MODIFY TTL {expires}")
         elif _has_ttl(db, table):
             db.command(f"ALTER TABLE {table} REMOVE TTL")
+    return [f"market_data_ttl_days={days}"]
 
 
 def _has_ttl(db: ClickHouse, table: str) -> bool:
@@ -167,7 +173,7 @@ def _applied(db: ClickHouse) -> dict[int, str]:
     there = "SELECT count() FROM system.tables WHERE database = {database:String} AND name = {name:String}"
     names = {"database": db.address.database, "name": _JOURNAL}
     # Asked from outside of the database, which may not be there yet.
-    if not int(db.client.command(there, names, use_database=False)):
+    if not int(db.command(there, names, in_database=False)):
         return {}
     rows = db.query(
         f"SELECT version, argMin(sha256, applied_at_ns) AS sha256 FROM {_JOURNAL} GROUP BY version"
@@ -190,15 +196,15 @@ def _note(db: ClickHouse, migration: Migration) -> None:
 def _refuse_newer(db: ClickHouse, state: SchemaStatus) -> None:
     if state.version > state.head:
         raise StorageError(
-            f"the tables at {db.address.name} must have version {state.head}, were {state.version}: a newer version of "
-            "bt made them. Upgrade bt, or use another database."
+            f"the tables of {db.address.title} must have version {state.head}, were {state.version}: a newer version "
+            "of bt made them. Upgrade bt, or use another database."
         )
 
 
 def _refuse_changed(db: ClickHouse, state: SchemaStatus) -> None:
     if state.changed:
         raise StorageError(
-            f"the tables at {db.address.name} were made by another text of {', '.join(state.changed)} than this "
+            f"the tables of {db.address.title} were made by another text of {', '.join(state.changed)} than this "
             "version of bt has. Install the version that made them, or use another database."
         )
 
