@@ -73,7 +73,9 @@ class ClickHouse:
         """Let go of the connection, and of chDB's folder if it was the last one of this process."""
         self.client.close()
 
-    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
+    def query(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, *, read_only: bool = False
+    ) -> pa.Table:
         """Return all rows of a SELECT.
 
         Parameters
@@ -82,9 +84,12 @@ class ClickHouse:
             One statement; values are written ``{name:Type}``.
         parameters : mapping, optional
             The values, which are bound by the server.
+        read_only : bool
+            Whether a statement that would change something is refused; replaced rows are then left out everywhere.
         """
+        settings = {"final": 1, "readonly": 1} if read_only else {}
         with self._in_our_words():
-            return self.client.query_arrow(_one(sql), dict(parameters or {}))
+            return self.client.query_arrow(_one(sql), dict(parameters or {}), settings=settings)
 
     @contextmanager
     def stream(
