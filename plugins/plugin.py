@@ -20,6 +20,7 @@ from bt_plugins.data import (
     synthetic_pair,
     tardis,
 )
+from bt_plugins.data import clickhouse as clickhouse_data
 from bt_plugins.depth import models as depth_models
 from bt_plugins.exchange import models as exchange_models
 from bt_plugins.fees import schedules, tiers
@@ -73,6 +74,7 @@ def register_data(register: Register) -> None:
     register(binance.Binance, binance.build)
     register(bitstamp.Bitstamp, bitstamp.build)
     register(bybit.Bybit, bybit.build)
+    register(clickhouse_data.Clickhouse, clickhouse_data.build)
     register(databento.Databento, databento.build)
     register(lobster.Lobster, lobster.build)
     register(npz.Npz, npz.build)
