@@ -34,8 +34,15 @@ _CHOICE = re.compile(r"data=(\w+)")
 _KEY = re.compile(r"\+*data\.")
 
 
-def ingest_folders(paths: Sequence[Path], overrides: Sequence[str]) -> int:
-    """Ingest what the readers recognise in `paths`; returns 2 if anything of theirs could not be.
+def ingest_folders(paths: Sequence[Path], overrides: Sequence[str]) -> tuple[list[StoredFeed], int]:
+    """Ingest what the readers recognise in `paths`.
+
+    Returns
+    -------
+    list of StoredFeed
+        What is in the store now.
+    int
+        The exit code: 2 if anything of theirs could not be ingested.
 
     Raises
     ------
@@ -68,7 +75,7 @@ def ingest_folders(paths: Sequence[Path], overrides: Sequence[str]) -> int:
             f"no file of {', '.join(map(str, paths))} is known to {', '.join(readers)}. A reader whose files need"
             " keys is chosen with data=NAME data.files=[FILE]; bt plugins data lists the keys."
         )
-    return 2 if job.failures or found.ambiguous else 0
+    return job.stored, 2 if job.failures or found.ambiguous else 0
 
 
 def _readers(host: PluginHost, overrides: Sequence[str]) -> dict[str, type[FileConfig]]:

@@ -48,6 +48,12 @@ def _migration() -> type[Migration]:
     return Migration
 
 
+def _load() -> type[Place]:
+    from bt_framework.cli._db_load import Load
+
+    return Load
+
+
 @click.group()
 def db() -> None:
     """Look after databases: ClickHouse's, and those of runs and research.
@@ -122,6 +128,19 @@ def flush(overrides: Sequence[str], as_json: bool) -> None:
         f"delivered {done.files:,} files with {done.rows:,} rows of {runs}" if done.files else "nothing waits"
     )
     click.echo(f"{what}: {config.address.name}")
+
+
+@db.command(cls=WithKeys, keys=_load)
+@click.argument("arguments", nargs=-1, metavar="[FOLDER|FILE]... [KEY=VALUE]...")
+def load(arguments: Sequence[str]) -> int:
+    """Load market data: files and folders as bt ingest takes them, or what is in the store.
+
+    Events pass through the event store, where they are checked. What the database has is not sent again, so a stopped
+    load goes on where it was: repeat the command.
+    """
+    from bt_framework.cli._db_load import load
+
+    return load(arguments)
 
 
 def _migrated(config: Migration) -> tuple[str, list[str]]:

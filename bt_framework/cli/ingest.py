@@ -28,6 +28,11 @@ def ingest(arguments: Sequence[str]) -> int:
 
     What is stored already is not read again, so a stopped ingest goes on where it was.
     """
+    return ingested(arguments)[1]
+
+
+def ingested(arguments: Sequence[str]) -> tuple[list[StoredFeed], int]:
+    """Ingest what arguments of `bt ingest` say; returns what is in the store now, and the exit code."""
     paths = [argument for argument in arguments if "=" not in argument]
     overrides = [argument for argument in arguments if "=" in argument]
     if paths:
@@ -48,7 +53,7 @@ def ingest(arguments: Sequence[str]) -> int:
     with progress_bar("ingesting") as progress:
         stored = store.load_all(feeds, progress, say)
     print_stored(stored, store, began_ns, time.perf_counter() - began)
-    return 0
+    return stored, 0
 
 
 def print_stored(stored: Sequence[StoredFeed], store: EventStore, began_ns: int, wall_s: float) -> None:
