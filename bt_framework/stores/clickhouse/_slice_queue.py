@@ -24,6 +24,7 @@ class SliceQueue:
         self._rows = 0
         self._waiting_rows = 0
         self._urgent = 0
+        self._unsettled = 0
         self._waiting: deque[tuple[Slice, float]] = deque()
         self._closed = False
         self._changed = threading.Condition()
@@ -35,6 +36,7 @@ class SliceQueue:
                 return False
             self._rows += item.size
             self._waiting_rows += item.size
+            self._unsettled += 1
             self._urgent += bool(item.records)
             self._waiting.append((item, time.monotonic()))
             self._changed.notify_all()
@@ -44,7 +46,7 @@ class SliceQueue:
         """Wait for slices to store together, and return them; empty once the queue is closed and empty.
 
         They are due when they have `batch_rows` rows, when the first has waited for `interval_s`, or when one has
-        records. Call `settle` when they are stored.
+        records, which is then the last of them. Call `settle` when they are stored.
         """
         with self._changed:
             while not self._closed:
@@ -58,7 +60,9 @@ class SliceQueue:
                 item, _ = self._waiting.popleft()
                 taken.append(item)
                 rows += item.size
-                self._urgent -= bool(item.records)
+                if item.records:
+                    self._urgent -= 1
+                    break
             self._waiting_rows -= rows
             return taken
 
@@ -66,7 +70,16 @@ class SliceQueue:
         """Forget slices that were taken: their room is free."""
         with self._changed:
             self._rows -= sum(item.size for item in slices)
+            self._unsettled -= len(slices)
             self._changed.notify_all()
+
+    def drain(self) -> None:
+        """Wait until all slices are settled; they are due at once."""
+        with self._changed:
+            self._urgent += 1
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._unsettled)
+            self._urgent -= 1
 
     def close(self) -> None:
         """Let `take` return what is left without waiting for more."""

@@ -59,7 +59,6 @@ class RunWriter:
         self._sender = sender
         self._spool = spool
         self._limits = limits
-        self._queue = SliceQueue(limits.queue_rows)
         self._totals = dict.fromkeys(TABLES, 0)
         self._slices = 0
         self._full = False
@@ -69,14 +68,15 @@ class RunWriter:
         self._spooling = threading.Lock()
         self.failure: BtError | None = None
         """Why the database could not take all rows; None as long as it does."""
-        self._thread = threading.Thread(target=self._work, name="bt-clickhouse", daemon=True)
-        self._thread.start()
+        self._start()
 
     def put_record(self, record: RunRecord) -> None:
         """Send what is known of the run; its metrics too, once it has ended."""
         rows: list[tuple[str, Mapping[str, Any]]] = [("backtest_runs", run_row(record))]
         if record.finished_at_ns:
             rows.append(("backtest_metrics", metrics_row(record)))
+        if not self._thread.is_alive():
+            self._start()
         # Before any rows: until a batch is whole, none of the run's rows count.
         totals = {} if record.finished_at_ns else dict(self._totals)
         self._queue.put(Slice(self._next(), {}, totals, record.start_ts, records=tuple(rows)), None)
@@ -113,18 +113,28 @@ class RunWriter:
             error, self._error = self._error, None
             raise error
 
-    def finish(self) -> None:
-        """Wait until all rows are stored or in the spool.
+    def drain(self) -> None:
+        """Wait until all rows so far are stored or in the spool.
 
         Raises
         ------
         BtError
             See `put`.
         """
+        self._queue.drain()
+        self.check()
+
+    def finish(self) -> None:
+        """As `drain`, and let go of the database and the spool."""
         self._queue.close()
         self._thread.join()
         self._spool.close()
         self.check()
+
+    def _start(self) -> None:
+        self._queue = SliceQueue(self._limits.queue_rows)
+        self._thread = threading.Thread(target=self._work, name="bt-clickhouse", daemon=True)
+        self._thread.start()
 
     def _next(self) -> int:
         self._slices += 1

@@ -28,7 +28,6 @@ class ClickhouseWriter:
     def __init__(self, config: Clickhouse) -> None:
         self._config = config
         self._writer: RunWriter | None = None
-        self._failure: BtError | None = None
         self._hint = ""
         self._told = False
 
@@ -52,27 +51,25 @@ class ClickhouseWriter:
 
     @hookimpl
     def after_run(self, run: RunContext, summary: RunSummary) -> None:
-        """Say how the run ended, and wait until everything is stored or in the spool."""
-        self._end(RunFolder(run.run_dir).stored().finished(summary))
+        """Say how the run ended, once everything is stored or in the spool."""
+        assert self._writer is not None
+        self._writer.drain()
+        self._tell()
+        self._writer.put_record(RunFolder(run.run_dir).stored().finished(summary))
+        self._writer.finish()
         self._tell()
 
     @hookimpl
     def on_run_error(self, run: RunContext, summary: RunSummary, error: BaseException) -> None:
         """Say how the run ended; what goes wrong here does not hide why it failed."""
-        with suppress(BtError):
-            self._end(RunFolder(run.run_dir).record())
-
-    def _end(self, record: RunRecord) -> None:
-        if self._writer is None:
-            return
-        writer, self._writer = self._writer, None
-        writer.put_record(record)
-        writer.finish()
-        self._failure = writer.failure
+        if self._writer is not None:
+            with suppress(BtError):
+                self._writer.put_record(RunFolder(run.run_dir).record())
+                self._writer.finish()
 
     def _tell(self) -> None:
         """Warn once that rows are in the spool, or fail if that is what the user wants."""
-        failure = self._writer.failure if self._writer is not None else self._failure
+        failure = self._writer.failure if self._writer is not None else None
         if failure is None:
             return
         text = f"{failure} {self._hint}"
