@@ -54,7 +54,7 @@ from bt_plugins.sizing import (
     volatility_target,
 )
 from bt_plugins.slippage import fixed_bps, none, sqrt_impact
-from bt_plugins.stores import sqlite
+from bt_plugins.stores import postgres, sqlite
 from bt_plugins.strategies import (
     basis,
     bollinger_pairs,
@@ -225,6 +225,7 @@ def register_writers(register: Register) -> None:
 def register_stores(register: Register) -> None:
     """Register run stores."""
     register(sqlite.Sqlite, sqlite.build)
+    register(postgres.Postgres, postgres.build)
 
 
 @hookimpl

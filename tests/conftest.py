@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import postgres_server as postgres
 import pytest
 from clickhouse_front import ClickhouseFront
 from hypothesis import settings
@@ -74,3 +75,18 @@ def clickhouse_url(clickhouse_front: ClickhouseFront) -> Iterator[str]:
     clickhouse_front.heal()
     with clickhouse_front.client() as client:
         client.command(f"DROP DATABASE {database} SYNC")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.PostgresServer]:
+    """A PostgreSQL server that the tests of one worker share; they are skipped where it is not installed."""
+    if not postgres.program("initdb"):
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: postgres.PostgresServer) -> str:
+    """URL, with user and password, of an empty database of the test's own."""
+    return postgres_server.url(postgres_server.new_database())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bt_framework.config.schema import ComponentConfig, Duration, param
 from bt_framework.errors import ConfigError
+from bt_framework.stores.relational.runs import known_tables
 from bt_framework.stores.relational.sqlite import SqliteStore
 
 
@@ -26,6 +27,7 @@ class Sqlite(ComponentConfig):
         super().__post_init__()
         if int(self.busy_timeout_ns) < 0:
             raise ConfigError(f"busy_timeout_ns must be >= 0, was {self.busy_timeout_ns}.")
+        known_tables(self.tables)
 
 
 def build(config: Sqlite) -> SqliteStore:

@@ -34,10 +34,7 @@ class RelationalStore(RunStore):
     """
 
     def __init__(self, row_tables: Sequence[str]) -> None:
-        for table in row_tables:
-            if table not in TABLES:
-                raise ConfigError(f"store.tables: {unknown_name('the table', table, TABLES)}")
-        self.row_tables = tuple(dict.fromkeys(row_tables))
+        self.row_tables = known_tables(row_tables)
 
     @property
     @abstractmethod
@@ -137,6 +134,20 @@ class RelationalStore(RunStore):
     def _record(self, row: Any) -> RunRecord:
         where = f"row {row.run_id} of {self.database.name}"
         return RunRecord.from_json(row.record, Path(row.run_dir), where)
+
+
+def known_tables(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a run's tables, each once.
+
+    Raises
+    ------
+    ConfigError
+        If one is no table of a run.
+    """
+    for name in names:
+        if name not in TABLES:
+            raise ConfigError(unknown_name("tables", name, TABLES))
+    return tuple(dict.fromkeys(names))
 
 
 def put_record(connection: Connection, record: RunRecord) -> None:

@@ -46,7 +46,7 @@ OPTIONS = {
     Kind.RISK: {"max_position", "max_order_notional"},
     Kind.SIZING: {"fixed_qty", "fixed_notional"},
     Kind.WRITER: {"parquet"},
-    Kind.STORE: {"sqlite"},
+    Kind.STORE: {"postgres", "sqlite"},
     Kind.CONSOLE: {"rich", "plain", "json"},
 }
 
