@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bt_framework.cli._run_selection import open_store
+from bt_framework.cli.main import main
 from bt_framework.records import (
     Direction,
     OrderEvent,
@@ -21,6 +24,8 @@ from bt_framework.records import (
     Tag,
     TimeInForce,
 )
+from bt_framework.results.folder import finish, start
+from bt_framework.results.process import this_process
 from bt_framework.results.run import TABLES, Identity, Instrument, RunContext, RunSummary, Status
 from bt_framework.results.schemas import RECORDS
 
@@ -96,6 +101,37 @@ def make_summary() -> Callable[..., RunSummary]:
         return RunSummary(**(values | changes))
 
     return make
+
+
+@pytest.fixture
+def runs_dir(
+    tmp_path: Path, make_run: Callable[..., RunContext], make_summary: Callable[..., RunSummary]
+) -> Path:
+    """Hold a completed run, a failed one, and one whose process was killed."""
+    folder = tmp_path / "runs"
+    store = open_store([f"runs_dir={folder}"])
+    for number, status in enumerate((Status.COMPLETED, Status.FAILED, Status.RUNNING)):
+        strategy = "market_maker" if number == 1 else "ou_pairs"
+        run = make_run(folder, run_id=f"2024080{number}-abc", strategy=strategy, started_at_ns=number + 1)
+        record = start(run)
+        if status == Status.RUNNING:
+            record = dataclasses.replace(record, process=dataclasses.replace(this_process(), started="0:1"))
+            (run.run_dir / "run.json").write_bytes(record.to_json())
+        else:
+            record = finish(run, make_summary(status=status, error="code 14" if number else ""))
+        store.put(record)
+    return folder
+
+
+@pytest.fixture
+def bt(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs `bt runs ...` on these runs: (exit code, stdout, stderr)."""
+
+    def bt(*arguments: str, command: str = "runs") -> tuple[int, str, str]:
+        code = main([command, *arguments, f"runs_dir={runs_dir}"])
+        return code, *capsys.readouterr()
+
+    return bt
 
 
 @pytest.fixture(scope="session")

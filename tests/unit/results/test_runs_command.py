@@ -7,40 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bt_framework.cli.main import main
-from bt_framework.results.folder import finish, start
-from bt_framework.results.process import this_process
-from bt_framework.results.run import Status
 from bt_framework.results.schemas import to_arrow
-from bt_plugins.stores.sqlite import SqliteStore
-
-
-@pytest.fixture
-def runs_dir(tmp_path, make_run, make_summary):
-    """Hold a completed run, a failed one, and one whose process was killed."""
-    folder = tmp_path / "runs"
-    store = SqliteStore(folder / "index.sqlite")
-    for number, status in enumerate((Status.COMPLETED, Status.FAILED, Status.RUNNING)):
-        strategy = "market_maker" if number == 1 else "ou_pairs"
-        run = make_run(folder, run_id=f"2024080{number}-abc", strategy=strategy, started_at_ns=number + 1)
-        record = start(run)
-        if status == Status.RUNNING:
-            record = dataclasses.replace(record, process=dataclasses.replace(this_process(), started="0:1"))
-            (run.run_dir / "run.json").write_bytes(record.to_json())
-        else:
-            record = finish(run, make_summary(status=status, error="code 14" if number else ""))
-        store.put(record)
-    return folder
-
-
-@pytest.fixture
-def bt(runs_dir, capsys):
-    """Return a function that runs `bt runs ...` on these runs: (exit code, stdout, stderr)."""
-
-    def bt(*arguments):
-        code = main(["runs", *arguments, f"runs_dir={runs_dir}"])
-        return code, *capsys.readouterr()
-
-    return bt
 
 
 def test_runs_lists_the_newest_first(bt):
