@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bt_framework.stores.clickhouse.connection import ClickHouse
 
 _SOURCES = "SELECT DISTINCT source FROM bars_sources FINAL ORDER BY source"
+_BEGUN = "SELECT count() AS bars FROM bars WHERE source = {source:String}"
 _LOADS = (
     "SELECT symbol, interval_ns, load_id, bars, actions, updated_at_ns, toUnixTimestamp64Micro(first_datetime) AS"
     " first_us, toUnixTimestamp64Micro(last_datetime) AS last_us FROM bars_sources FINAL"
@@ -102,6 +103,11 @@ def loads(db: ClickHouse, source: str) -> dict[str, SymbolLoad]:
     """The load of each symbol of `source`, by symbol."""
     rows = patiently(lambda: db.query(_LOADS, {"source": source})).to_pylist()
     return {row["symbol"]: SymbolLoad(**row) for row in rows}
+
+
+def begun(db: ClickHouse, source: str) -> int:
+    """How many bars of `source` there are, whether they count or not."""
+    return int(patiently(lambda: db.query(_BEGUN, {"source": source}))["bars"][0].as_py())
 
 
 def counts(db: ClickHouse, source: str, symbols: Iterable[str]) -> dict[tuple[str, str], int]:

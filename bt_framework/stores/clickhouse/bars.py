@@ -157,14 +157,23 @@ class DatabaseBars:
             with self._connected() as db:
                 require(db)
                 found = tables.loads(db, source)
-                there = tables.sources(db)
-            if not found:
-                raise DataError(
-                    f"{unknown_name(f'a source of bars in {self.address.name}', source, there)} To have another one,"
-                    f" {self._remedy('SOURCE')}"
-                )
+                if not found:
+                    raise DataError(self._unknown(db, source))
             self._known[source] = found
         return self._known[source]
+
+    def _unknown(self, db: ClickHouse, source: str) -> str:
+        """Why there is no load of `source`, and what helps."""
+        begun, there = tables.begun(db, source), tables.sources(db)
+        if begun:
+            return (
+                f"bars of source {source} in {self.address.name} are half-loaded: {begun:,} so far, of a load that has"
+                f" not been finished; {self._remedy(source)}"
+            )
+        if not there:
+            return f"{self.address.name} has no bars, asked for source {source!r}; {self._remedy('SOURCE')}"
+        what = f"a source of bars in {self.address.name}"
+        return f"{unknown_name(what, source, there)} To have another one, {self._remedy('SOURCE')}"
 
     def _refuse_half_loaded(self, source: str, symbol: str) -> None:
         with self._connected() as db:
