@@ -127,8 +127,8 @@ def runs_dir(
 def bt(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Return a function that runs `bt runs ...` on these runs: (exit code, stdout, stderr)."""
 
-    def bt(*arguments: str, command: str = "runs") -> tuple[int, str, str]:
-        code = main([command, *arguments, f"runs_dir={runs_dir}"])
+    def bt(*arguments: str) -> tuple[int, str, str]:
+        code = main(["runs", *arguments, f"runs_dir={runs_dir}"])
         return code, *capsys.readouterr()
 
     return bt
