@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -111,7 +110,13 @@ class Summary:
 
 
 class SymbolCloses:
-    """The closes of one symbol; each call of `blocks` reads them anew."""
+    """The closes of one symbol; each call of `blocks` reads them anew.
+
+    Parameters
+    ----------
+    reader : BarReader
+        Opened for each pass over the bars.
+    """
 
     def __init__(self, reader: BarReader, chosen: BarRange, symbol: str, config: TradedBars) -> None:
         self.symbol = symbol
@@ -120,12 +125,17 @@ class SymbolCloses:
         self._reader = reader
         self._chosen = chosen
         self._config = config
+        self._summary: Summary | None = None
         # What was interpolated comes of a later bar: it was not known then, and is never traded.
         self._skip = int(BarFlag.INTERPOLATED) | sum(int(BarFlag[flag.upper()]) for flag in config.skip_flags)
 
-    @cached_property
+    @property
     def summary(self) -> Summary:
-        """Prices, volumes and content of all of them.
+        """Prices, volumes and content of all of them, as `look` found them."""
+        return self._summary or self.look(self._reader)
+
+    def look(self, reader: BarReader) -> Summary:
+        """Pass over all of them, through `reader`, and return what `summary` is from now on.
 
         Raises
         ------
@@ -134,7 +144,7 @@ class SymbolCloses:
         """
         summary, report = Summary(), FeedReport()
         content = _Content()
-        for closes in self.blocks(report):
+        for closes in self._blocks(reader, report):
             content.update(closes)
             summary.first_ts = int(closes.ts[0]) if summary.high_px == 0.0 else summary.first_ts
             summary.last_ts = int(closes.ts[-1])
@@ -143,6 +153,7 @@ class SymbolCloses:
         summary.rows, summary.dropped = report.rows_read, dict(report.dropped)
         summary.whole_volumes = not report.notes.get("parts_of_units", False)
         summary.content = content.hexdigest()
+        self._summary = summary
         return summary
 
     def _check(self, summary: Summary, report: FeedReport) -> None:
@@ -179,8 +190,11 @@ class SymbolCloses:
 
     def blocks(self, report: FeedReport) -> Iterator[Closes]:
         """Yield the closes in order of time; what is left out is counted in `report`."""
+        return self._blocks(self._reader, report)
+
+    def _blocks(self, reader: BarReader, report: FeedReport) -> Iterator[Closes]:
         anchor = math.nan
-        for columns in self._read():
+        for columns in self._read(reader):
             if _has_parts(columns["volume"][: max(0, LOT_BARS - report.rows_read)]):
                 report.notes["parts_of_units"] = True
             report.rows_read += len(columns["close"])
@@ -191,12 +205,12 @@ class SymbolCloses:
                 anchor = float(bars["adj_factor"][0])
             yield self._adjusted(bars, anchor)
 
-    def _read(self) -> Iterator[dict[str, Any]]:
+    def _read(self, reader: BarReader) -> Iterator[dict[str, Any]]:
         """Yield the columns of the bars chosen, block by block."""
-        with self._reader.opened() as reader:
+        with reader.opened() as opened:
             for start, end in self._windows():
                 yield _columns(
-                    reader.read(self.source, symbols=[self.symbol], start=start, end=end, columns=_COLUMNS)
+                    opened.read(self.source, symbols=[self.symbol], start=start, end=end, columns=_COLUMNS)
                 )
 
     def _adjusted(self, bars: Mapping[str, Any], anchor: float) -> Closes:

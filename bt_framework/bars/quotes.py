@@ -49,7 +49,13 @@ def bar_feeds(
             raise DataError(unknown_name(f"data.symbols, a symbol of source {chosen.source}", symbol, known))
     wanted = symbols or known
     check_symbols_of({"tick_size": config.tick_size, "lot_size": config.lot_size}, wanted)
-    return [BarsFeed(SymbolCloses(reader, chosen, symbol, config), config) for symbol in wanted]
+    feeds = []
+    with reader.opened() as opened:
+        for symbol in wanted:
+            closes = SymbolCloses(reader, chosen, symbol, config)
+            closes.look(opened)
+            feeds.append(BarsFeed(closes, config))
+    return feeds
 
 
 class BarsFeed(Feed):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 from bt_framework.bars.trading import TradedBars
 from bt_framework.config.schema import ComponentConfig, param
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from bt_framework.data.source import DataSource
 
 LEAST_ID_DIGITS = 6
+_OF_EVENTS = ("where", "feed_ids", "reader", "chunk_rows")
 
 
 @dataclass
@@ -54,6 +55,7 @@ class Clickhouse(TradedBars, _Chosen):
         start_ts, end_ts = self.range_ns()
         if start_ts is not None and end_ts is not None and start_ts >= end_ts:
             raise ConfigError(f"data.end must be later than data.start ({self.start}), was {self.end}.")
+        self._refuse_idle_keys()
         if self.chunk_rows < 1:
             raise ConfigError(f"data.chunk_rows must be >= 1, was {self.chunk_rows}.")
         for feed_id in self.feed_ids:
@@ -63,11 +65,26 @@ class Clickhouse(TradedBars, _Chosen):
                     f"{feed_id!r}. bt db status lists them."
                 )
 
+    def _refuse_idle_keys(self) -> None:
+        """Refuse keys of events with bars, and of bars without, which would do nothing."""
+        of_bars = tuple(f.name for f in fields(TradedBars) if f.name != "name")
+        for f in fields(self):
+            idle = f.name in (_OF_EVENTS if self.bars else of_bars)
+            if idle and getattr(self, f.name) != _default(f):
+                raise ConfigError(
+                    f"data.{f.name} is for {'events' if self.bars else 'bars'}, and must be left out "
+                    f"{'with' if self.bars else 'without'} data.bars, was {getattr(self, f.name)}."
+                )
+
     def range_ns(self) -> tuple[int | None, int | None]:
         """`start` and `end`, ns UTC; None where not given."""
         start_ts = None if self.start is None else parse_time_ns(self.start, "data.start")
         end_ts = None if self.end is None else parse_time_ns(self.end, "data.end")
         return start_ts, end_ts
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def build(config: Clickhouse) -> DataSource:
