@@ -187,13 +187,22 @@ class RunRecord:
         }
 
     def to_json(self) -> bytes:
-        """Everything but the folder, which is where the JSON lies; NaN is null."""
+        """Everything but the folder, which is where the JSON lies; NaN is null.
+
+        Raises
+        ------
+        StorageError
+            If a text of it is no Unicode, such as a note of bytes that nobody could decode.
+        """
         import orjson
 
         content = dataclasses.asdict(self)
         del content["run_dir"]
         layout = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-        return orjson.dumps(content, option=layout | orjson.OPT_SERIALIZE_NUMPY)
+        try:
+            return orjson.dumps(content, option=layout | orjson.OPT_SERIALIZE_NUMPY)
+        except TypeError as error:
+            raise StorageError(f"run {self.run_id} cannot be kept: {error}. Leave the text out.") from None
 
     @classmethod
     def from_json(cls, content: bytes | str, run_dir: Path, where: str) -> RunRecord:

@@ -55,7 +55,7 @@ class Database:
         self._url = address.parse(url, f"the address of the {subject.what}")
         self._subject = subject
         self._limits = limits
-        self._is_known_to_be_current = False
+        self._is_known_to_be_current = False  # a file may be replaced, so only a server's is
         self.is_sqlite = self._url.get_backend_name() == "sqlite"
 
     @property
@@ -74,8 +74,9 @@ class Database:
     def reading(self) -> Iterator[Connection | None]:
         """Yield a connection to read from, which sees one state of the database; None if there are no tables yet."""
         with self.connected() as connection:
-            found = self.checked_revision(connection)
+            found = HEAD if self._is_known_to_be_current else self.checked_revision(connection)
             if found in ("", HEAD):
+                self._is_known_to_be_current = found == HEAD and not self.is_sqlite
                 yield connection if found else None
                 return
         self._bring_up_to_date(found)
