@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _STATUS = "status"
 """File that the engine keeps locked; its first line names the process."""
 
-_ATTEMPTS = 3
+_ATTEMPTS = 2
 _OTHER_FOLDER = re.compile(r"already initialized with path '([^']*)'")
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _UNCOMPRESSED = "output_format_arrow_compression_method"
@@ -71,11 +71,11 @@ def stream(
     parameters : mapping
         Values of the statement's ``{name:Type}``, as text.
     """
+    import chdb
     import pyarrow as pa
-    from chdb import connect as open_handle
 
-    handle: Any
-    with closing(open_handle(str(_folder(address)))) as handle:
+    connect: Any = chdb.connect
+    with closing(connect(str(_folder(address)))) as handle:
         handle.query(f"USE `{address.database}`")
         for name, value in {_UNCOMPRESSED: "none", **settings}.items():
             if not _SETTING.fullmatch(name):

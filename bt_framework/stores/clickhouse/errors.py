@@ -12,7 +12,7 @@ _LONGEST = 300
 _CODE = re.compile(r"\bCode: (\d+)\b|exception, code: (\d+)")
 _STATUS = re.compile(r"HTTP status (\d+)")
 _TRAILERS = re.compile(r"\s*\((version|for url) .*$", re.DOTALL)
-_SYMBOL = re.compile(r"\W*\s\([A-Z_]+\)$")
+_SYMBOL = re.compile(r"[.\s]*\s\([A-Z_]+\)$")
 _SHORTEST_SECRET = 4
 """A shorter one would be found in the middle of any word."""
 _BUSY_STATUS = ("429", "500", "502", "503", "504")
@@ -34,7 +34,7 @@ _TROUBLES: dict[int, tuple[str, str]] = {
     194: ("refused the user or password", "{credentials}"),
     241: ("is out of memory", "Ask for less at once, or give it more memory."),
     242: ("is read-only at the moment", "Look into the server's log: its disk may be full or broken."),
-    243: ("is out of disk space", "Free space there; nothing of this request has been lost here."),
+    243: ("is out of disk space", "Free space there and try again."),
     497: ("does not let this user do that", "Ask the administrator for the right: GRANT ... ON {database}.*"),
     516: ("refused the user or password", "{credentials}"),
     538: ("gave up", "Its folders may be read-only or full; look into its log."),
@@ -83,7 +83,7 @@ def explain(error: BaseException, address: Address, secrets: Sequence[str] = ())
         kind = UnreachableError if status[1] in _BUSY_STATUS else StorageError
         fix = "Try again later." if kind is UnreachableError else "Check that ClickHouse answers at this URL."
         return kind(_sentence(where, f"answered with HTTP status {status[1]}", "", fix, address))
-    if not address.embedded:
+    if not address.embedded and any(_is_transport(cause) for cause in _causes(error)):
         return _broken_connection(error, address, secrets)
     return StorageError(_sentence(where, "cannot be used", text, "", address))
 
@@ -108,6 +108,12 @@ def _broken_connection(error: BaseException, address: Address, secrets: Sequence
         problem = "broke off the connection"
         fix = f"Try again later; check that the port is ClickHouse's for HTTP{tls}."
     return UnreachableError(_sentence(where, problem, "", fix, address))
+
+
+def _is_transport(error: BaseException) -> bool:
+    """Whether it comes from the network, or from a result that broke off."""
+    home = type(error).__module__.partition(".")[0]
+    return isinstance(error, OSError) or home in ("urllib3", "http", "pyarrow")
 
 
 def _tls_fix(text: str, address: Address) -> str:
