@@ -197,7 +197,7 @@ def test_a_word_that_is_not_known_is_refused(tmp_path: Path) -> None:
         for table, column in (("market_data_feeds", "status"), ("market_touch", "clock")):
             right = row(db, table).to_pylist()[0]
             with pytest.raises(
-                StorageError, match="code 469: Constraint `(status|clock)_is_known` .*= 'other'"
+                StorageError, match=r"code 469: Constraint `(status|clock)_is_known` .*= 'other'"
             ):
                 db.insert(table, pa.Table.from_pylist([right | {column: "other"}]))
 
@@ -270,24 +270,24 @@ def test_a_migration_whose_file_has_changed_is_noticed(db: ClickHouse) -> None:
     assert migrate(db, old) == []
 
 
-def test_two_that_migrate_at_once_both_succeed(clickhouse_url: str, made: ClickHouse) -> None:
+def test_two_that_migrate_at_once_both_succeed(clickhouse_url: str) -> None:
     def work(_: int) -> list[str]:
         with ClickHouse(address_of(clickhouse_url, "")) as db:
-            return migrate(db)
+            return migrate(db, migrations()[:2])
 
-    with ThreadPoolExecutor(3) as pool:
-        done = list(pool.map(work, range(3)))
-    assert {name for names in done for name in names} == set(NAMES)
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(work, range(2)))
+    assert {name for names in done for name in names} == set(NAMES[:2])
     with ClickHouse(address_of(clickhouse_url, "")) as db:
-        assert status(db) == SchemaStatus(schema.HEAD, schema.HEAD)
-        assert {t["name"] for t in layout(db)} == {t["name"] for t in layout(made)}
+        assert status(db, migrations()[:2]) == SchemaStatus(2, 2)
+        assert migrate(db, migrations()[:2]) == []
 
 
 KILLED = """
 import os, signal, sys
 from bt_framework.stores.clickhouse.address import address_of
 from bt_framework.stores.clickhouse.connection import ClickHouse
-from bt_framework.stores.clickhouse.schema import migrate
+from bt_framework.stores.clickhouse.schema import migrate, migrations
 
 class Doomed(ClickHouse):
     left = int(sys.argv[2])
@@ -299,21 +299,24 @@ class Doomed(ClickHouse):
         return super().command(*args, **options)
 
 with Doomed(address_of(sys.argv[1], "")) as db:
-    migrate(db)
+    migrate(db, migrations()[:1])
 """
 
 
-@pytest.mark.parametrize("after", [1, 15])
+@pytest.mark.parametrize("after", [1, 9])
 def test_a_migration_that_was_killed_between_two_statements_goes_on(
     clickhouse_url: str, made: ClickHouse, after: int
 ) -> None:
+    first = migrations()[:1]
     done = subprocess.run([sys.executable, "-c", KILLED, clickhouse_url, str(after)], check=False)
     assert done.returncode == -signal.SIGKILL
     with ClickHouse(address_of(clickhouse_url, "")) as db:
-        assert status(db).pending
-        migrate(db)
-        assert status(db) == SchemaStatus(schema.HEAD, schema.HEAD)
-        assert {t["name"] for t in layout(db)} == {t["name"] for t in layout(made)}
+        assert status(db, first).pending == ("tables",)
+        assert migrate(db, first) == ["tables"]
+        assert status(db, first) == SchemaStatus(1, 1)
+        tables = layout(db)
+        assert len(tables) >= 13
+        assert all(table in layout(made) for table in tables)
 
 
 def test_market_data_may_be_let_go_after_some_days(db: ClickHouse) -> None:
