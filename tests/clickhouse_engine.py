@@ -10,7 +10,7 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ class Handle:
     """
 
     connection: Any
+    folder: str
     busy: threading.Lock = field(default_factory=threading.Lock)
     given: dict[str, str] = field(default_factory=dict)
     database: str = "default"
@@ -105,31 +106,33 @@ class Handle:
 
         The engine writes into a named pipe, so that it waits for whoever reads.
         """
-        with tempfile.TemporaryDirectory(prefix="front_") as folder:
+        with tempfile.TemporaryDirectory(prefix="front") as folder:
             pipe = Path(folder) / "pipe"
             os.mkfifo(pipe)
-            sql = f"{sql}\nINTO OUTFILE {quoted(str(pipe))} TRUNCATE FORMAT {form}"
-            end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-            with suppress(OSError):
-                fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, PIECE_BYTES)
-            work = _Work(self, sql, params)
+            reading = _Reading(pipe)
+            reading.start(self, f"{sql}\nINTO OUTFILE {quoted(str(pipe))} TRUNCATE FORMAT {form}", params)
             tail = b""
             try:
-                for piece in _pieces(end, work):
+                for piece in reading.pieces():
                     piece = tail + piece
                     cut = len(piece) - ENDS.get(form, 0)
                     tail = piece[max(cut, 0) :]
                     if cut > 0:
                         yield piece[:cut]
             finally:
-                _wait(end, work)  # without a reader, a writer that comes to open the pipe would wait for ever
-                os.close(end)
-                work.join()
-        if work.error is not None:
-            raise work.error
+                reading.close()
+        if reading.error is not None:
+            raise reading.error
         if tail:
             yield tail
-        result.rows, result.bytes = work.result.rows, work.result.bytes
+        result.rows, result.bytes = reading.result.rows, reading.result.bytes
+
+    def kill(self, name: str) -> None:
+        """Kill the statement that has a name in it."""
+        half = len(name) // 2  # in halves, so that this statement does not find itself
+        words = f"concat({quoted(name[:half])}, {quoted(name[half:])})"
+        with closing(chdb.connect(self.folder)) as connection:
+            connection.query(f"KILL QUERY WHERE position(query, {words}) > 0")
 
 
 class Engine:
@@ -162,13 +165,14 @@ class Engine:
                 handle.connection.close()
 
     def close(self) -> None:
-        """Close what is open, so that another process may have the folder."""
+        """End what runs and close what is open, so that another process may have the folder."""
+        self._first.query("KILL QUERY WHERE query NOT LIKE 'KILL%' SYNC")
         for handle in self._sessions.values():
             handle.connection.close()
         self._first.close()
 
     def _new(self, readonly: int) -> Handle:
-        handle = Handle(chdb.connect(self._folder))
+        handle = Handle(chdb.connect(self._folder), self._folder)
         if readonly:
             handle.run(f"SET readonly = {readonly}")
         return handle
@@ -184,44 +188,52 @@ class Engine:
             return self._sessions[key]
 
 
-class _Work:
-    """A statement that runs in its own thread; the reading end of `done` hangs up when it is over."""
+class _Reading:
+    """The reading end of a named pipe, and the statement that writes into it in a thread of its own."""
 
-    def __init__(self, handle: Handle, sql: str, params: Mapping[str, str]) -> None:
+    def __init__(self, pipe: Path) -> None:
         self.result = Result()
         self.error: EngineError | None = None
-        self.done, self._over = os.pipe()
-        self._thread = threading.Thread(target=self._run, args=(handle, sql, params), daemon=True)
+        self._pipe = pipe
+        self._end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        with suppress(OSError):
+            fcntl.fcntl(self._end, fcntl.F_SETPIPE_SZ, PIECE_BYTES)
+        self._over, self._running = os.pipe()  # one end hangs up when the statement is over
+        self._ended = False
+
+    def start(self, handle: Handle, sql: str, params: Mapping[str, str]) -> None:
+        """Let the statement run."""
+        self._handle = handle
+        self._thread = threading.Thread(target=self._run, args=(sql, params), daemon=True)
         self._thread.start()
 
-    def join(self) -> None:
-        """Wait until the statement is over."""
-        self._thread.join()
-        os.close(self.done)
+    def pieces(self) -> Iterator[bytes]:
+        """What comes until the writer closes the pipe, or the statement is over without opening it."""
+        poll = select.poll()
+        poll.register(self._end, select.POLLIN)
+        poll.register(self._over, select.POLLIN)
+        while self._end in [number for number, _ in poll.poll()]:
+            piece = os.read(self._end, PIECE_BYTES)
+            if not piece:
+                break
+            yield piece
+        self._ended = True
 
-    def _run(self, handle: Handle, sql: str, params: Mapping[str, str]) -> None:
+    def close(self) -> None:
+        """Stop reading, and the statement with it: the engine would go on without a reader."""
+        os.close(self._end)
+        if not self._ended:
+            self._handle.kill(self._pipe.parent.name)
+        self._thread.join()
+        os.close(self._over)
+
+    def _run(self, sql: str, params: Mapping[str, str]) -> None:
         try:
-            self.result = handle.run(sql, params)[1]
+            self.result = self._handle.run(sql, params)[1]
         except EngineError as error:
             self.error = error
         finally:
-            os.close(self._over)
-
-
-def _pieces(end: int, work: _Work) -> Iterator[bytes]:
-    """What comes through the pipe until its writer closes it, or the work is over without opening it."""
-    while end in _wait(end, work):
-        piece = os.read(end, PIECE_BYTES)
-        if not piece:
-            return
-        yield piece
-
-
-def _wait(end: int, work: _Work) -> list[int]:
-    poll = select.poll()
-    poll.register(end, select.POLLIN)
-    poll.register(work.done, select.POLLIN)
-    return [number for number, _ in poll.poll()]
+            os.close(self._running)
 
 
 def _checked(name: str) -> str:

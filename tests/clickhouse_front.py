@@ -194,6 +194,7 @@ def main() -> None:
     written.write_text(str(front.server_address[1]))
     written.rename(asked.port_file)
     sys.stdin.buffer.read()
+    threading.Timer(START_S / 4, os._exit, [1]).start()
     front.server_close()
     front.engine.close()
     os._exit(0)
