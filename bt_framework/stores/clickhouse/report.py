@@ -9,6 +9,9 @@ from bt_framework.stores.clickhouse import schema
 from bt_framework.stores.clickhouse.address import Address
 from bt_framework.stores.clickhouse.connection import ClickHouse
 
+_CHDB_FILES = ("status", "metadata")
+"""Of which a folder of chDB has at least one: the first while it is open, the other once it has a database."""
+
 
 @dataclass(frozen=True)
 class TableSize:
@@ -58,7 +61,7 @@ def report(address: Address) -> Report:
     StorageError
         If it cannot be reached, opened or read.
     """
-    if address.folder is not None and not (address.folder / "metadata").is_dir():
+    if address.folder is not None and not any((address.folder / name).exists() for name in _CHDB_FILES):
         names = tuple(m.name for m in schema.migrations())
         return Report("", schema.SchemaStatus(0, schema.HEAD, names))
     with ClickHouse(address) as db:
