@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -123,7 +124,7 @@ def _load_events(db: ClickHouse, feed: DatabaseFeed, events: Rows, progress: Pro
             return inserted
         for span, rows in prefetched(_tables(feed, events, missing), depth=1):
             named = turn == 0 and rows.num_rows == span[1] - span[0]
-            token = f"{feed.feed_id}:{span[0]}:{span[1]}" if named else ""
+            token = _token(feed, "events", *span) if named else ""
             patiently(partial(db.insert, "market_data", rows, token=token))
             inserted += rows.num_rows
             progress(span[1], len(events))
@@ -134,6 +135,11 @@ def _load_events(db: ClickHouse, feed: DatabaseFeed, events: Rows, progress: Pro
             "migrate market_data_ttl_days=0). Load again after that."
         )
     return inserted
+
+
+def _token(feed: DatabaseFeed, what: str, start: int, stop: int) -> str:
+    """Name of an insert; the same events of another symbol are another feed."""
+    return hashlib.sha256(f"{feed.feed_id}:{what}:{start}:{stop}:{feed.symbol}".encode()).hexdigest()
 
 
 def _missing(
@@ -241,7 +247,7 @@ def _load_touch(db: ClickHouse, feed: DatabaseFeed, stored: StoredFeed, clock: C
     for turn in range(_PASSES):
         expected = 0
         for rows in _touches(stored, clock):
-            token = f"{feed.feed_id}:{clock}:{expected}:{len(rows)}" if turn == 0 else ""
+            token = _token(feed, clock, expected, expected + len(rows)) if turn == 0 else ""
             table = _touch_table(feed, clock, rows)
             patiently(partial(db.insert, "market_touch", table, token=token))
             expected += len(rows)

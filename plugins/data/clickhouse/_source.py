@@ -12,7 +12,7 @@ import numpy as np
 
 from bt_framework.data.source import DataSource, Feed, FeedReport, Progress
 from bt_framework.errors import ConfigError, DataError
-from bt_framework.records import EventFlag
+from bt_framework.records import EVENT, EventFlag, EventKind
 from bt_framework.stores.clickhouse.address import Address, address_of
 from bt_framework.stores.clickhouse.connection import ClickHouse
 from bt_framework.stores.clickhouse.feeds import DatabaseFeed, list_feeds
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 READER_VERSION = 1
 
 _FLAGS = np.uint64(EventFlag.EXCH | EventFlag.LOCAL)
+_BEGINNINGS = (EventKind.DEPTH_SNAPSHOT, EventKind.DEPTH_CLEAR, EventKind.ADD_ORDER)
 
 
 class EventsOfDatabase(DataSource):
@@ -132,7 +133,7 @@ class EventFeed(Feed):
             setattr(report, name, value)
         total, done, unpaired = sum(part.stop - part.first for part in self._parts), 0, 0
         for part in self._parts:
-            for rows in read_events(self._address, part, self._chunk_rows):
+            for rows in self._begun(part, read_events(self._address, part, self._chunk_rows)):
                 done += len(rows)
                 progress(min(done, total), total)
                 if self.ordered:
@@ -148,6 +149,31 @@ class EventFeed(Feed):
                 f"{self.symbol}: the feeds cannot be joined, {abs(unpaired):,} rows are of one clock only. Read them "
                 "one by one with data.feed_ids."
             )
+
+    def _begun(self, part: Slice, chunks: Iterator[np.ndarray[Any, Any]]) -> Iterator[np.ndarray[Any, Any]]:
+        """`chunks`; before those of a later part that begins with a book of its own, a row that clears the old one."""
+        first = next(chunks, None)
+        if first is None:
+            return
+        if part is not self._parts[0] and _begins_a_book(first):
+            yield _clearing(part)
+        yield first
+        yield from chunks
+
+
+def _begins_a_book(rows: np.ndarray[Any, Any]) -> bool:
+    """Whether the first row that is no trade is of a snapshot, of an order, or clears the book."""
+    kinds = rows["ev"] & np.uint64(0xFF)
+    kinds = kinds[kinds != EventKind.TRADE]
+    return bool(len(kinds) and kinds[0] in _BEGINNINGS)
+
+
+def _clearing(part: Slice) -> np.ndarray[Any, Any]:
+    """A row that clears both sides when the part begins, by either clock."""
+    row = np.zeros(1, EVENT)
+    row["ev"] = int(_FLAGS) | EventKind.DEPTH_CLEAR
+    row["exch_ts"], row["local_ts"] = part.feed.first_exch_ts, part.feed.first_local_ts
+    return row
 
 
 def _as_they_came(rows: np.ndarray[Any, Any], flags: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
