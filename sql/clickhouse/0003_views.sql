@@ -290,6 +290,114 @@ SELECT
 FROM fill_markouts
 GROUP BY run_id, symbol, tag, maker, horizon_ns;
 
+-- Purpose: touch_mids of one run, and the three views below of it: these read the prices of its feeds only, those above the
+--   prices of all feeds that runs used. Write touch_mids_of_run(run_id = '...'). Grain: feed, clock, ts.
+CREATE OR REPLACE VIEW touch_mids_of_run AS
+SELECT
+    symbol,
+    toString(feed_id) AS feed_id,
+    clock,
+    ts,
+    if(isFinite(bid_px) AND isFinite(ask_px), toNullable((bid_px + ask_px) / 2), NULL) AS mid_px
+FROM market_touch
+WHERE (symbol, feed_id) IN (SELECT symbol, feed_id FROM run_instruments WHERE run_id = {run_id:String})
+    AND feed_id NOT IN (SELECT feed_id FROM market_data_feeds FINAL WHERE status = 'loading');
+
+-- Purpose: fill_slippage of one run: fill_slippage_of_run(run_id = '...'). Grain: fill.
+CREATE OR REPLACE VIEW fill_slippage_of_run AS
+SELECT
+    f.run_id AS run_id,
+    f.sequence AS sequence,
+    f.order_id AS order_id,
+    f.symbol AS symbol,
+    f.side AS side,
+    f.tag AS tag,
+    f.maker AS maker,
+    f.px AS px,
+    f.qty AS qty,
+    f.sent_ts AS sent_ts,
+    f.exch_ts AS exch_ts,
+    f.local_ts AS local_ts,
+    a.mid_px AS arrival_mid_px,
+    e.mid_px AS fill_mid_px,
+    if(f.side = 'buy', 1, -1) * (f.px - a.mid_px) / a.mid_px * 10000 AS arrival_slippage_bps,
+    if(f.side = 'buy', 1, -1) * (f.px - e.mid_px) / e.mid_px * 10000 AS fill_slippage_bps
+FROM
+(
+    SELECT
+        r.run_id AS run_id,
+        r.sequence AS sequence,
+        r.order_id AS order_id,
+        r.symbol AS symbol,
+        r.side AS side,
+        r.tag AS tag,
+        r.maker AS maker,
+        r.px AS px,
+        r.qty AS qty,
+        r.exch_ts AS exch_ts,
+        r.local_ts AS local_ts,
+        i.feed_id AS feed_id,
+        o.sent_ts AS sent_ts
+    FROM whole_fills AS r
+    LEFT JOIN (SELECT * FROM run_instruments WHERE run_id = {run_id:String}) AS i ON r.run_id = i.run_id AND r.symbol = i.symbol
+    LEFT JOIN
+    (
+        SELECT run_id, order_id, min(local_ts) AS sent_ts FROM whole_orders
+        WHERE run_id = {run_id:String} AND event = 'submitted' GROUP BY run_id, order_id
+    ) AS o ON r.run_id = o.run_id AND r.order_id = o.order_id
+    WHERE r.run_id = {run_id:String}
+) AS f
+ASOF LEFT JOIN (SELECT feed_id, symbol, ts, mid_px FROM touch_mids_of_run(run_id = {run_id:String}) WHERE clock = 'local') AS a
+    ON f.feed_id = a.feed_id AND f.symbol = a.symbol AND f.sent_ts >= a.ts
+ASOF LEFT JOIN (SELECT feed_id, symbol, ts, mid_px FROM touch_mids_of_run(run_id = {run_id:String}) WHERE clock = 'exchange') AS e
+    ON f.feed_id = e.feed_id AND f.symbol = e.symbol AND f.exch_ts >= e.ts;
+
+-- Purpose: fill_markouts of one run: fill_markouts_of_run(run_id = '...'). Grain: fill, horizon.
+CREATE OR REPLACE VIEW fill_markouts_of_run AS
+SELECT
+    f.run_id AS run_id,
+    f.sequence AS sequence,
+    f.order_id AS order_id,
+    f.symbol AS symbol,
+    f.side AS side,
+    f.tag AS tag,
+    f.maker AS maker,
+    f.px AS px,
+    f.qty AS qty,
+    f.exch_ts AS exch_ts,
+    f.horizon_ns AS horizon_ns,
+    if(f.until_ts <= l.last_ts, m.mid_px, NULL) AS mid_px,
+    if(f.side = 'buy', 1, -1) * (mid_px - f.px) / f.px * 10000 AS markout_bps
+FROM
+(
+    SELECT r.*, i.feed_id AS feed_id, horizon_ns, r.exch_ts + horizon_ns AS until_ts
+    FROM whole_fills AS r
+    LEFT JOIN (SELECT * FROM run_instruments WHERE run_id = {run_id:String}) AS i ON r.run_id = i.run_id AND r.symbol = i.symbol
+    ARRAY JOIN CAST([1000000, 10000000, 100000000, 1000000000, 10000000000], 'Array(Int64)') AS horizon_ns
+    WHERE r.run_id = {run_id:String}
+) AS f
+ASOF LEFT JOIN (SELECT feed_id, symbol, ts, mid_px FROM touch_mids_of_run(run_id = {run_id:String}) WHERE clock = 'exchange') AS m
+    ON f.feed_id = m.feed_id AND f.symbol = m.symbol AND f.until_ts >= m.ts
+LEFT JOIN
+(
+    SELECT feed_id, symbol, max(ts) AS last_ts FROM touch_mids_of_run(run_id = {run_id:String}) WHERE clock = 'exchange' GROUP BY feed_id, symbol
+) AS l ON f.feed_id = l.feed_id AND f.symbol = l.symbol;
+
+-- Purpose: markouts of one run: markouts_of_run(run_id = '...'). Grain: instrument, tag, maker or taker, horizon.
+CREATE OR REPLACE VIEW markouts_of_run AS
+SELECT
+    run_id,
+    symbol,
+    tag,
+    maker,
+    horizon_ns,
+    count(markout_bps) AS fills,
+    avg(markout_bps) AS mean_bps,
+    if(fills > 1, stddevSampStable(markout_bps) / sqrt(fills), NULL) AS stderr_bps,
+    sumKahan(markout_bps * qty) / sumKahanIf(qty, markout_bps IS NOT NULL) AS weighted_bps
+FROM fill_markouts_of_run(run_id = {run_id:String})
+GROUP BY run_id, symbol, tag, maker, horizon_ns;
+
 -- Purpose: every amount that PnL is made of. Grain: fill, and round trip (first in, first out).
 --   A closed trade belongs to its exit, an open one to its entry, fees and slippage to their fill. slippage is what the
 --   slippage model cost; realised_pnl and unrealised_pnl include it. Settlement currency.

@@ -368,6 +368,16 @@ def test_averages_of_markouts_are_those_of_the_fills(place: Place) -> None:
             assert row["weighted_bps"] == pytest.approx((bps * qty).sum() / qty.sum(), rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.parametrize("view", ["fill_slippage", "fill_markouts", "markouts"])
+def test_the_view_of_one_run_is_that_of_all_runs(place: Place, view: str) -> None:
+    for run_id in ("hand", place.result.run_id):
+        one = place.db.query(
+            f"SELECT * FROM {view}_of_run(run_id = {{run:String}}) ORDER BY ALL", {"run": run_id}
+        )
+        assert one.num_rows
+        assert str(one.to_pylist()) == str(rows(place.db, view, run_id))
+
+
 def test_a_feed_that_is_half_loaded_gives_no_prices(place: Place) -> None:
     insert(
         place.db, "market_data_feeds", "feed_id, symbol, status, updated_at_ns", [("fa", "A", "loading", 1)]
