@@ -121,6 +121,18 @@ def test_every_table_and_column_says_what_it_is(made: ClickHouse) -> None:
     assert [c for c in prices if "quote currency" not in c["comment"]] == []
 
 
+def test_the_page_names_every_table(made: ClickHouse) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "clickhouse.md").read_text(encoding="utf-8")
+    section = page.partition("## Tables")[2].partition("\n## ")[0]
+    named = {
+        name
+        for line in section.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`(\w+_?\w+)`", line)
+    }
+    assert {t["name"] for t in layout(made) if "ENGINE" in t["made"]} <= named
+
+
 # The columns
 
 
