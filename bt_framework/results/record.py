@@ -6,7 +6,6 @@ import dataclasses
 import math
 import os
 import platform
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,7 +129,7 @@ class RunRecord:
             self,
             status=summary.status,
             error=summary.error,
-            finished_at_ns=time.time_ns(),
+            finished_at_ns=summary.finished_at_ns,
             result_hash=summary.result_hash,
             local_ts=summary.local_ts,
             events=summary.events or self.events,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -147,7 +148,7 @@ class SliceBatch:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """How a run ended."""
+    """How a run ended; `finished_at_ns` is when, wall clock, ns UTC."""
 
     status: Status
     local_ts: int
@@ -157,3 +158,4 @@ class RunSummary:
     timings: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
     events: int = 0
+    finished_at_ns: int = field(default_factory=time.time_ns)
