@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -473,10 +473,81 @@ def test_a_folder_that_cannot_be_made_or_written_is_told(tmp_path: Path) -> None
     assert "cannot be made: Not a directory" in caught(
         lambda: ClickHouse(Address(folder=tmp_path / "file" / "x"))
     )
-    (tmp_path / "shut").mkdir(mode=0o500)
-    if os.access(tmp_path / "shut", os.W_OK):
-        pytest.skip("this user may write everywhere")
-    assert "must be writable, was not" in caught(lambda: ClickHouse(Address(folder=tmp_path / "shut")))
+
+
+SHUT = """
+import os, sys
+from pathlib import Path
+import chdb, clickhouse_connect
+from bt_framework.errors import StorageError
+from bt_framework.stores.clickhouse.address import Address
+from bt_framework.stores.clickhouse.connection import ClickHouse
+if os.getuid() == 0:
+    os.setuid(65534)
+try:
+    ClickHouse(Address(folder=Path(sys.argv[1])))
+except StorageError as error:
+    print(error)
+"""
+
+
+def test_a_folder_that_is_not_ours_is_told() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        done = subprocess.run(
+            [sys.executable, "-c", SHUT, folder], capture_output=True, text=True, check=False
+        )
+    assert done.stdout.startswith(f"chDB's folder {folder} must be writable, was not. "), done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 16 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this user may not mount a file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_and_what_was_stored_stays(small_disk: Path) -> None:
+    stored = 0
+    with ClickHouse(address_of(f"chdb://{small_disk}/ch", "")) as db:
+        db.command("CREATE DATABASE bt", in_database=False)
+        db.command(
+            TABLE.replace("px Float64", "px Float64 CODEC(NONE)").replace("at Int64", "at Int64 CODEC(NONE)")
+        )
+        batch = rows(0, 50_000)
+
+        def fill() -> None:
+            nonlocal stored
+            while True:
+                db.insert("numbers", batch)
+                stored += batch.num_rows
+
+        text = caught(fill)
+        assert "is out of disk space (code 243: " in text
+        assert text.endswith("Free space there and try again.")
+        assert db.command("SELECT count() FROM numbers") == stored > 0
+    with ClickHouse(address_of(f"chdb://{small_disk}/ch", "")) as db:
+        assert db.command("SELECT count() FROM numbers") == stored
+
+
+def test_a_folder_of_temporary_files_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ClickHouse(address_of(f"chdb://{tmp_path}/ch", "")) as db:
+        db.command("CREATE DATABASE bt", in_database=False)
+        db.command(TABLE)
+        with monkeypatch.context() as patch:
+            patch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+            text = caught(lambda: db.insert("numbers", rows(0, 10)))
+        assert "cannot be written ([Errno 2] No such file or directory: " in text
+        assert text.endswith("Free space there and in the folder of temporary files, and try again.")
+        db.insert("numbers", rows(0, 10))
+        assert db.command("SELECT count() FROM numbers") == 10
 
 
 def test_without_its_package_the_line_that_installs_it_is_told(

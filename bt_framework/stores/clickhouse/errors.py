@@ -85,6 +85,9 @@ def explain(error: BaseException, address: Address, secrets: Sequence[str] = ())
         return kind(_sentence(where, f"answered with HTTP status {status[1]}", "", fix, address))
     if not address.embedded and any(_is_transport(cause) for cause in _causes(error)):
         return _broken_connection(error, address, secrets)
+    if isinstance(error, OSError):
+        fix = "Free space there and in the folder of temporary files, and try again."
+        return StorageError(_sentence(where, "cannot be written", text, fix, address))
     return StorageError(_sentence(where, "cannot be used", text, "", address))
 
 
