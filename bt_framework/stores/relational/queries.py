@@ -29,16 +29,31 @@ _OPERATORS = {"==": "__eq__", "<": "__lt__", "<=": "__le__", ">": "__gt__", ">="
 _RECORD = (RUNS.c.run_id, RUNS.c.run_dir, RUNS.c.record)
 
 
-def ended_runs(query: RunQuery, dialect: str) -> Select[Any]:
-    """Return the statement for the runs that have ended, in order, at most `query.limit`."""
+_LASTING = {"run_id", "strategy", "symbol", "started_at_ns", "start_ts", "end_ts", "config_hash", "data_hash"}
+_LASTING |= {"code_hash", "seed", "git_commit", "capital", "mode", "sweep_id"}
+"""Fields whose value a run has from its start to its end."""
+
+
+def is_lasting(query: RunQuery) -> bool:
+    """Whether the answer is the same whatever has become of runs that say that they are running."""
+    return _fields(query) <= _LASTING
+
+
+def runs(query: RunQuery, dialect: str) -> Select[Any]:
+    """Return the statement for the runs that `query` means, in order, as they were written."""
     order = _column(query.order_by)
     first = (order.desc() if query.descending else order.asc()).nulls_last()
-    statement = select(*_RECORD).where(RUNS.c.status != str(Status.RUNNING))
+    statement = select(*_RECORD)
     if query.where is not None:
         statement = statement.where(_where(query.where, dialect))
-    if order.table is METRICS or _asks_for_metrics(query.where):
+    if any(field in METRICS.c and field not in RUNS.c for field in _fields(query)):
         statement = statement.outerjoin_from(RUNS, METRICS, RUNS.c.run_id == METRICS.c.run_id)
     return statement.order_by(first, RUNS.c.started_at_ns.desc(), RUNS.c.run_id).limit(query.limit)
+
+
+def ended_runs(query: RunQuery, dialect: str) -> Select[Any]:
+    """Return the statement for those of them that have ended."""
+    return runs(query, dialect).where(RUNS.c.status != str(Status.RUNNING))
 
 
 def running_runs() -> Select[Any]:
@@ -56,13 +71,17 @@ def _column(field: str) -> Any:
     return RUNS.c[field] if field in RUNS.c else METRICS.c[field]
 
 
-def _asks_for_metrics(condition: Condition | None) -> bool:
-    if condition is None:
-        return False
-    if isinstance(condition, Compare):
-        return condition.field not in RUNS.c
-    parts = (condition.part,) if isinstance(condition, Not) else condition.parts
-    return any(_asks_for_metrics(part) for part in parts)
+def _fields(query: RunQuery) -> set[str]:
+    found, conditions = {query.order_by}, [query.where]
+    while conditions:
+        condition = conditions.pop()
+        if isinstance(condition, Compare):
+            found.add(condition.field)
+        elif isinstance(condition, Not):
+            conditions.append(condition.part)
+        elif condition is not None:
+            conditions.extend(condition.parts)
+    return found
 
 
 def _where(condition: Condition, dialect: str) -> ColumnElement[bool]:

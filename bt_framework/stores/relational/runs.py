@@ -61,10 +61,14 @@ class RelationalStore(RunStore):
         with self.database.reading() as connection:
             if connection is None:
                 return []
-            from bt_framework.stores.relational.queries import ended_runs, running_runs
+            from bt_framework.stores.relational import queries
 
-            ended = connection.execute(ended_runs(query, connection.dialect.name)).all()
-            running = connection.execute(running_runs()).all()
+            dialect = connection.dialect.name
+            if queries.is_lasting(query):
+                found = connection.execute(queries.runs(query, dialect)).all()
+                return [latest(self._record(row)) for row in found]
+            ended = connection.execute(queries.ended_runs(query, dialect)).all()
+            running = connection.execute(queries.running_runs()).all()
         records = [self._record(row) for row in ended]
         # Only the process table and their folders tell what has become of these.
         others = query.of(latest(self._record(row)) for row in running)

@@ -107,9 +107,9 @@ def _create_runs():
         op.create_index(f"ix_backtest_metrics_{name}", "backtest_metrics", [name])
     table = "backtest_run_tags"
     columns, key = _columns("run_id:t tag:t"), _key(table, "run_id", "tag")
-    op.create_table(table, *columns, key, _of_run(table), sqlite_with_rowid=False)
+    tags = op.create_table(table, *columns, key, _of_run(table), sqlite_with_rowid=False)
     op.create_index("ix_backtest_run_tags_tag", table, ["tag"])
-    return runs, metrics
+    return runs, metrics, tags
 
 
 def _create_rows(table, columns):
@@ -128,9 +128,18 @@ def _finite(value):
     return value if value is None or math.isfinite(value) else None
 
 
+def _record_of(old):
+    """Content of the column ``record``; what cannot be read stays in it, and the other columns tell the rest."""
+    try:
+        record = json.loads(old["record"])
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
 def _run_of(old):
     """Row of ``backtest_runs`` for one of ``runs``, whose column ``record`` is JSON."""
-    record = json.loads(old["record"])
+    record = _record_of(old)
     row = {word.partition(":")[0]: None for word in _RUNS.split()}
     row |= {name: old[name] for name in row.keys() & old.keys()}
     counts = record.get("counts") or {}
@@ -150,13 +159,19 @@ def _run_of(old):
 
 def _metrics_of(old):
     """Row of ``backtest_metrics``: what the record knows, else the column."""
-    known = json.loads(old["record"]).get("metrics") or {}
+    known = _record_of(old).get("metrics") or {}
     names = [word.partition(":")[0] for word in _METRICS.split()]
     row = {name: _finite(known.get(name, old.get(name))) for name in names[1:-1]}
     return {"run_id": old["run_id"], **row, "updated_at_ns": old["finished_at_ns"]}
 
 
-def _move_runs(runs, metrics):
+def _tags_of(old):
+    """Rows of ``backtest_run_tags``."""
+    tags = dict.fromkeys(_record_of(old).get("tags") or ())
+    return [{"run_id": old["run_id"], "tag": tag} for tag in tags]
+
+
+def _move_runs(runs, metrics, tags):
     """Move the runs of an index from before there were versions."""
     connection = op.get_bind()
     if connection.dialect.name != "sqlite" or not sa.inspect(connection).has_table("runs"):
@@ -165,18 +180,20 @@ def _move_runs(runs, metrics):
     for batch in found.mappings().partitions():
         connection.execute(runs.insert(), [_run_of(dict(old)) for old in batch])
         ended = [_metrics_of(dict(old)) for old in batch if old["finished_at_ns"]]
-        if ended:
-            connection.execute(metrics.insert(), ended)
+        tagged = [row for old in batch for row in _tags_of(old)]
+        for table, rows in ((metrics, ended), (tags, tagged)):
+            if rows:
+                connection.execute(table.insert(), rows)
     op.drop_table("runs")
 
 
 def upgrade():
     """Create them, and move what there was."""
     _create_sweeps()
-    runs, metrics = _create_runs()
+    tables = _create_runs()
     for table, columns in _ROWS.items():
         _create_rows(table, columns)
     symbols = ["source", "symbol_a", "symbol_b"]
     op.create_index("uq_pair_universe_symbols", "pair_universe", symbols, unique=True)
     op.drop_table("research_schema")
-    _move_runs(runs, metrics)
+    _move_runs(*tables)
