@@ -44,7 +44,8 @@ def metrics(which: Sequence[str]) -> int:
 def _recompute(record: RunRecord, store: RunStore) -> list[str]:
     """Replace the metrics of a run; say what has changed.
 
-    They are those of its folder, what the store knows is put right; without a folder, those of the store's rows.
+    They are those of the files in its folder or, without any, of the store's rows. What the folder says of the run is
+    taken for true, and what the store knows is put right.
     """
     from bt_framework.results.folder import amend
     from bt_framework.results.recompute import TABLES, metrics_of, recompute
@@ -53,9 +54,10 @@ def _recompute(record: RunRecord, store: RunStore) -> list[str]:
 
     folder = own_folder(record)
     known = [record.metrics]
-    if folder is not None and any(folder.files(table) for table in TABLES):
+    if folder is not None:
         record = folder.record()
         known.append(record.metrics)
+    if folder is not None and any(folder.files(table) for table in TABLES):
         now = recompute(record, folder)
     else:
         names = record.names()
