@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 ERRORS = {
@@ -54,6 +54,7 @@ class Fault:
     code: int = 243
     status: int = 503
     delay_s: float = 0.05
+    cleared: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in WHEN:
@@ -69,26 +70,24 @@ class Faults:
 
     def __init__(self) -> None:
         self._faults: list[Fault] = []
+        self._added: list[Fault] = []
         self._seen: deque[dict[str, Any]] = deque(maxlen=2_000)
         self._lock = threading.Lock()
-        self._cleared = threading.Event()
 
     def add(self, values: dict[str, Any]) -> None:
         """Add a fault, after those that there are."""
         with self._lock:
-            self._faults.append(Fault(**values))
+            self._added.append(Fault(**values))
+            self._faults.append(self._added[-1])
 
     def clear(self) -> None:
         """Forget faults and requests."""
         with self._lock:
-            self._cleared.set()
-            self._cleared = threading.Event()
+            for fault in self._added:
+                fault.cleared.set()
+            self._added.clear()
             self._faults.clear()
             self._seen.clear()
-
-    def wait(self, delay_s: float) -> None:
-        """Wait for so long, or until the faults are cleared."""
-        self._cleared.wait(delay_s)
 
     def take(self, statement: str, request: dict[str, Any]) -> Fault | None:
         """Note a request; the fault that it meets."""
@@ -109,4 +108,5 @@ class Faults:
     def listed(self) -> dict[str, Any]:
         """What is to come and what was asked, for JSON."""
         with self._lock:
-            return {"faults": [asdict(fault) for fault in self._faults], "requests": list(self._seen)}
+            kinds = [{"kind": fault.kind, "times": fault.times} for fault in self._faults]
+            return {"faults": kinds, "requests": list(self._seen)}

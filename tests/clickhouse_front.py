@@ -84,8 +84,10 @@ class ClickhouseFront:
         if self._process is not None:
             assert self._process.stdin is not None
             self._process.stdin.close()
-            self._process.wait(START_S)
+            code = self._process.wait(START_S)
             self._process = None
+            if code != 0:
+                raise RuntimeError(f"stopped with {code}: {(self.folder / 'stderr').read_text()}")
 
     def kill(self) -> None:
         """Kill it as ``kill -9`` does."""

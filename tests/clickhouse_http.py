@@ -343,7 +343,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _wait(self) -> None:
         if self._fault is not None and self._fault.kind == "slow":
-            self.server.faults.wait(self._fault.delay_s)
+            self._fault.cleared.wait(self._fault.delay_s)
 
     def _cut(self, data: Iterator[bytes]) -> Iterator[bytes]:
         """The data to insert, until the fault says to hang up."""

@@ -66,6 +66,21 @@ def take_batches(client: Any, query: str, got: list[int]) -> None:
         got.extend(batch.num_rows for batch in stream)
 
 
+def insert_rows(client: Any, failed: list[Exception]) -> None:
+    """Insert ten rows into `t`, and note if it fails."""
+    try:
+        client.insert("t", rows(10), column_names=["k", "v"])
+    except DatabaseError as error:
+        failed.append(error)
+
+
+def wait_for(true: Callable[[], Any]) -> None:
+    """Ask until it is so, at most 20 s."""
+    until = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < until
+
+
 # What works
 
 
@@ -185,9 +200,7 @@ def test_a_stream_without_end_begins_and_leaving_it_ends_it(clickhouse_front: Cl
         for _ in range(3):
             with client.query_arrow_stream("SELECT number FROM system.numbers") as stream:
                 assert next(iter(stream)).num_rows > 0
-        until = time.monotonic() + 20
-        while client.command("SELECT count() FROM system.processes") > 1:
-            assert time.monotonic() < until
+        wait_for(lambda: client.command("SELECT count() FROM system.processes") == 1)
 
 
 def test_a_server_stops_in_the_middle_of_a_stream(own: ClickhouseFront) -> None:
@@ -268,6 +281,8 @@ def test_an_error_in_the_middle_of_a_stream_is_an_error(client: Any) -> None:
     with pytest.raises(StreamFailureError, match="throwIf") as caught:
         take_blocks(client, query, got)
     assert caught.value.code == 395
+    assert str(caught.value).startswith("Code: 395.")
+    assert str(caught.value).endswith("(official build))")
     assert 0 < sum(got) < 3_000_000
     with pytest.raises((urllib3.exceptions.HTTPError, pa.ArrowInvalid)):
         take_batches(client, query, got)
@@ -345,11 +360,24 @@ def test_the_disk_may_be_full(clickhouse_front: ClickhouseFront, table: Any) -> 
 
 
 def test_a_slow_answer_runs_into_the_clients_time_limit(clickhouse_front: ClickhouseFront) -> None:
-    with clickhouse_front.client(send_receive_timeout=1) as client:
+    with clickhouse_front.client(send_receive_timeout=3) as client:
         clickhouse_front.fail("slow", delay_s=60)
         with pytest.raises(OperationalError, match="timed out"):
             client.command("SELECT 1")
         clickhouse_front.heal()
+
+
+def test_healing_ends_a_wait(clickhouse_front: ClickhouseFront, table: Any) -> None:
+    clickhouse_front.fail("slow", match="INSERT", delay_s=60)
+    failed: list[Exception] = []
+    worker = threading.Thread(target=insert_rows, args=(table, failed))
+    worker.start()
+    wait_for(lambda: clickhouse_front.requests("INSERT"))
+    clickhouse_front.heal()
+    worker.join(20)
+    assert not worker.is_alive()
+    assert failed == []
+    assert table.command("SELECT count() FROM t") == 10
 
 
 def test_requests_are_noted_with_their_settings(clickhouse_front: ClickhouseFront, table: Any) -> None:
@@ -382,24 +410,15 @@ def test_a_server_that_is_killed_in_an_insert_has_the_inserts_before(own: Clickh
         own.heal()
         own.fail("slow", match="INSERT", delay_s=60)
         failed: list[Exception] = []
-        worker = threading.Thread(target=_insert, args=(client, failed))
+        worker = threading.Thread(target=insert_rows, args=(client, failed))
         worker.start()
-        until = time.monotonic() + 20
-        while not own.requests("INSERT"):
-            assert time.monotonic() < until
+        wait_for(lambda: own.requests("INSERT"))
         own.kill()
         worker.join(20)
     assert isinstance(failed[0], OperationalError)
     own.start()
     with own.client() as client:
         assert client.command("SELECT count() FROM t") == 10
-
-
-def _insert(client: Any, failed: list[Exception]) -> None:
-    try:
-        client.insert("t", rows(10), column_names=["k", "v"])
-    except DatabaseError as error:
-        failed.append(error)
 
 
 def test_a_folder_has_one_server(own: ClickhouseFront) -> None:
