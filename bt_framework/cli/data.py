@@ -73,7 +73,7 @@ def rm(what: Sequence[str], everything: bool) -> None:
     if everything == bool(names):
         raise click.UsageError("Name keys or symbols to remove, or give --all.")
     manifests = store.manifests()
-    doomed = manifests if everything else [m for n in names for m in _named(n, manifests)]
+    doomed = manifests if everything else [m for n in names for m in named(n, manifests, "what to remove")]
     keys = {m.key for m in doomed}
     freed = store.remove(keys)
     click.echo(f"removed {len(keys)} of {len(manifests)}, freed {freed / MB:,.1f} MB in {store.root}")
@@ -100,6 +100,24 @@ def check(files: Sequence[str], repair: bool, as_json: bool) -> int:
     else:
         print_checked(checked)
     return 2 if any(grade(seen.findings) == "fatal" for seen, _ in checked) else 0
+
+
+@data.command()
+@click.argument("what", nargs=-1, required=True, metavar="SYMBOL|KEY|OVERRIDE...")
+@click.option("--start", help="From this local time on, ISO-8601; else from the first event.")
+@click.option("--end", help="Before this local time; else to the last event.")
+@click.option("--format", "file_format", help="parquet or arrow; else as the file's name ends.")
+@click.option("--output", required=True, help="File to write.")
+def export(
+    what: Sequence[str], start: str | None, end: str | None, file_format: str | None, output: str
+) -> None:
+    """Write events as a Parquet or Arrow file with the columns of market_data.
+
+    WHAT is a symbol or key of the event store, or overrides that choose data as for a run: data=NAME data.KEY=VALUE.
+    """
+    from bt_framework.cli import _export
+
+    _export.export(what, start, end, file_format, output)
 
 
 def _store(overrides: Sequence[str]) -> EventStore:
@@ -156,8 +174,8 @@ def _listed(store: EventStore, m: Manifest) -> dict[str, Any]:
     }
 
 
-def _named(name: str, manifests: Sequence[Manifest]) -> list[Manifest]:
-    """Feeds whose symbol is `name` or whose key begins with it.
+def named(name: str, manifests: Sequence[Manifest], what: str) -> list[Manifest]:
+    """Feeds whose symbol is `name` or whose key begins with it; `what` is asked for, for the message.
 
     Raises
     ------
@@ -170,7 +188,7 @@ def _named(name: str, manifests: Sequence[Manifest]) -> list[Manifest]:
     found = found or [m for m in manifests if len(name) >= 4 and m.key.startswith(name)]
     if not found:
         options = {m.symbol for m in manifests} | {m.key[:KEY_DIGITS] for m in manifests}
-        raise ConfigError(unknown_name("what to remove", name, options))
+        raise ConfigError(unknown_name(what, name, options))
     return found
 
 
