@@ -62,7 +62,22 @@ class Clickhouse(ComponentConfig):
 
 
 def build(config: Clickhouse) -> ClickhouseWriter:
-    """Return the writer."""
+    """Return the writer.
+
+    Raises
+    ------
+    ConfigError
+        If a package that it needs is not installed.
+    """
+    from importlib.util import find_spec
+
+    needed = ["clickhouse_connect", "tenacity", *(["chdb"] if address_of(config.url, ".").embedded else [])]
+    for name in needed:
+        if find_spec(name) is None:
+            raise ConfigError(
+                f"writer=clickhouse needs {name}, which is not installed. Install it: "
+                "pip install 'bt-framework[clickhouse]'"
+            )
     from bt_plugins.writers.clickhouse._writer import ClickhouseWriter
 
     return ClickhouseWriter(config)

@@ -461,3 +461,15 @@ def test_a_wrong_key_is_refused(changes, message):
     with pytest.raises(ConfigError, match=message.replace(".", r"\.")) as caught:
         Clickhouse(**changes)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("missing", "url"), [("clickhouse_connect", "http://h/bt"), ("tenacity", ""), ("chdb", "")]
+)
+def test_a_package_that_is_missing_is_named_before_the_run(monkeypatch, missing, url):
+    monkeypatch.delenv("BT_CLICKHOUSE_URL", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(
+        ConfigError, match=rf"writer=clickhouse needs {missing}.*'bt-framework\[clickhouse\]'"
+    ):
+        build(Clickhouse(url=url))
