@@ -20,6 +20,8 @@ from typing import Any
 from urllib.parse import quote
 from urllib.request import Request, urlopen
 
+from clickhouse_faults import Fault
+
 START_S = 60.0
 
 
@@ -123,6 +125,7 @@ class ClickhouseFront:
 
     def fail(self, kind: str, **values: Any) -> None:
         """Let something go wrong with the next requests: see `clickhouse_faults.Fault`."""
+        Fault(kind, **values)
         self._ask({"kind": kind} | values)
 
     def heal(self) -> None:
