@@ -44,8 +44,9 @@ def open(url: str | Path) -> Store:
     ----------
     url : str or Path
         A folder of runs, a SQLite file, ``sqlite:///FILE``, ``postgresql://host/database``,
-        ``http(s)://host:port/database`` or ``chdb:///folder`` of ClickHouse. User and password are found as they are
-        for a run; they are no part of the URL.
+        ``http(s)://host:port/database`` or ``chdb:///folder`` of ClickHouse; or ``postgres`` and ``clickhouse``, for the
+        databases that runs write to unless their configuration says otherwise. User and password are found as they
+        are for a run; they are no part of the URL.
 
     Raises
     ------
@@ -56,14 +57,15 @@ def open(url: str | Path) -> Store:
     """
     text = str(url)
     scheme = text.partition(":")[0] if "://" in text else ""
-    if scheme in ("http", "https", "chdb"):
+    if text == "clickhouse" or scheme in ("http", "https", "chdb"):
+        from bt_framework.config.settings import default_store_dir
         from bt_framework.stores.clickhouse.address import address_of
 
-        return _InClickHouse(address_of(text, ""))
-    if scheme.partition("+")[0] in ("postgresql", "postgres"):
+        return _InClickHouse(address_of(text if scheme else "", default_store_dir()))
+    if text == "postgres" or scheme.partition("+")[0] in ("postgresql", "postgres"):
         from bt_framework.stores.relational.postgres import PostgresStore
 
-        return _Relational(PostgresStore(text))
+        return _Relational(PostgresStore(text if scheme else ""))
     if scheme not in ("", "sqlite"):
         forms = "a folder of runs, sqlite:///FILE, postgresql://..., http(s)://... or chdb:///..."
         raise ConfigError(f"a store must be {forms}, was of the kind {scheme}://.")

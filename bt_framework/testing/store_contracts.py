@@ -279,7 +279,7 @@ def _check_rows(store: RunStore, folder: Path) -> None:
     name = store.row_tables[0]
     records = sample_tables(20, seed=2)[name]
     store.put(RunRecord.started(run))
-    for first, last in ((0, 12), (8, 20), (0, 20)):  # a part that comes again replaces itself
+    for first, last in ((0, 0), (0, 12), (8, 20), (0, 20)):  # a part that comes again replaces itself
         store.put_rows(
             run.run_id, {name: table_rows(to_arrow(name, records[first:last], run), run.run_id, first)}
         )

@@ -141,6 +141,8 @@ def _replace(connection: Connection, table: Table, rows: pa.Table) -> None:
     """Insert rows in the place of those at their positions, which follow each other."""
     import pyarrow.compute as pc
 
+    if not rows.num_rows:
+        return
     ends = pc.min_max(rows["sequence"]).as_py()
     run_id = rows["run_id"][0].as_py()
     there = table.c.sequence.between(ends["min"], ends["max"])
