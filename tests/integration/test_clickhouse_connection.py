@@ -449,7 +449,7 @@ def test_a_process_has_one_folder_at_a_time_and_many_connections_to_it(tmp_path:
         )
         (tmp_path / "link").symlink_to(tmp_path / "here")
         with ClickHouse(Address(folder=tmp_path / "link")) as again:
-            assert again.command("SELECT 1") == 1
+            assert streamed(again, "SELECT 1 AS x") == [{"x": 1}]
         answers: list[Any] = []
 
         def ask() -> None:

@@ -234,6 +234,14 @@ def test_an_older_schema_is_upgraded_without_loss(db: ClickHouse) -> None:
         assert now == [old | added for old in rows]
 
 
+def test_a_migration_that_was_left_out_is_made_up_for(db: ClickHouse) -> None:
+    table = "CREATE TABLE IF NOT EXISTS {} (x Int64) ENGINE = MergeTree ORDER BY x"
+    one, two, three = (Migration(i, f"m{i}", table.format(f"t{i}")) for i in (1, 2, 3))
+    migrate(db, [one, three])
+    assert status(db, [one, two, three]) == SchemaStatus(3, 3, ("m2",))
+    assert migrate(db, [one, two, three]) == ["m2"]
+
+
 def test_an_embedded_older_schema_is_upgraded_when_it_is_used(tmp_path: Path) -> None:
     with ClickHouse(address_of("", tmp_path)) as db:
         migrate(db, migrations()[:1])
