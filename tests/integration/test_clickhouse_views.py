@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -397,3 +398,12 @@ def test_every_view_says_what_it_is_for_and_how_its_rows_are_told_apart() -> Non
         comment = part[: part.index("CREATE")]
         assert "-- Purpose: " in comment
         assert "Grain: " in comment
+
+
+def test_the_queries_of_the_page_work(place: Place) -> None:
+    page = (Path(__file__).parents[2] / "docs/queries.md").read_text()
+    queries = re.findall(r"^```sql\n(.*?)^```$", page, re.S | re.M)
+    assert len(queries) >= 7
+    for query in queries:
+        values = {"run": place.result.run_id} if "{run:String}" in query else {}
+        assert place.db.query(query, values).num_rows > 0
