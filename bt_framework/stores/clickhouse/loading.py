@@ -79,19 +79,20 @@ def load_feed(db: ClickHouse, stored: StoredFeed, progress: Progress) -> Loaded:
         If the database refuses, or does not have the events at the end.
     """
     began_ns = time.time_ns()
-    feed = _described(stored)
+    feed = described(stored)
     known = find_feed(db, feed.symbol, feed.feed_id)
     if known is not None and known.complete and count_rows(db, known) >= known.events:
         return Loaded(known, 0, 0)
     if known is None or known.complete:
         patiently(partial(write_feed, db, feed, "loading", began_ns if known is None else None))
-    inserted = _load_events(db, feed, stored.open(), progress)
+    inserted = load_events(db, feed, stored.open(), progress)
     touches = sum(_load_touch(db, feed, stored, clock) for clock in Clock)
     patiently(partial(write_feed, db, feed, "complete"))
     return Loaded(replace(feed, status="complete"), inserted, touches)
 
 
-def _described(stored: StoredFeed) -> DatabaseFeed:
+def described(stored: StoredFeed) -> DatabaseFeed:
+    """What the database will know of a feed."""
     manifest = stored.store.manifest(stored.key)
     if manifest is None:
         raise StorageError(
@@ -110,7 +111,7 @@ def _described(stored: StoredFeed) -> DatabaseFeed:
     )
 
 
-def _load_events(db: ClickHouse, feed: DatabaseFeed, events: Rows, progress: Progress) -> int:
+def load_events(db: ClickHouse, feed: DatabaseFeed, events: Rows, progress: Progress) -> int:
     """Insert what the database does not have, and look again until it has all; returns the events inserted.
 
     The first pass names each insert, so that two loads at once store it once. An insert that the database remembers
