@@ -466,3 +466,13 @@ def test_a_filter_that_is_none_is_refused_before_anything_is_asked(clickhouse_fr
     with pytest.raises(ConfigError, match=r"data\.where"):
         build(Clickhouse(url=url, symbols=["A"], where="1=1; DROP TABLE market_data"))
     assert not clickhouse_front.requests()
+
+
+@pytest.mark.parametrize("readonly", [1, 2])
+def test_a_user_who_may_only_read_can_read(tmp_path, symbol, readonly):
+    with ClickhouseFront(tmp_path / "front", users={"default": ("", 0), "reader": ("", readonly)}) as front:
+        with ClickHouse(address_of(front.url("desk"), "")) as db:
+            migrate(db)
+            feed = stored(tmp_path, symbol)
+            load_feed(db, feed, lambda done, total: None)
+        assert read(tmp_path, front.url("desk", user="reader"), symbol).content_hash == feed.content_hash

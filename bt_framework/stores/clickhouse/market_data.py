@@ -148,6 +148,14 @@ def _within(rows: Rows, part: Slice) -> Rows:
     return rows if keep.all() else rows[keep]
 
 
+def _settings(db: ClickHouse) -> dict[str, Any]:
+    """Sizes of batches; without them where the user may not choose."""
+    if db.address.embedded:
+        return dict(_SETTINGS)
+    known = db.client.server_settings
+    return {name: value for name, value in _SETTINGS.items() if name in known and not known[name].readonly}
+
+
 @dataclass
 class _Cursor:
     """Reads a slice once; ``next`` is the first event that has not come yet."""
@@ -206,7 +214,7 @@ class _Cursor:
             f"SELECT sequence, {', '.join(_FIELDS)} {_FROM}{span}{self.part.condition} "
             "ORDER BY symbol, feed_id, sequence"
         )
-        stream = self.db.stream(sql, {**self.part.parameters, **bounds}, _SETTINGS)
+        stream = self.db.stream(sql, {**self.part.parameters, **bounds}, _settings(self.db))
         self.incoming = self.open.enter_context(stream)
 
     def _count(self, span: str, bounds: Mapping[str, int]) -> int:
