@@ -1,4 +1,4 @@
-"""Rewrite the parts of the pages that are facts about the code: ``python docs/update.py``.
+"""Rewrite the parts of the pages that are facts about the code, and the SQL for SQLite: ``python docs/update.py``.
 
 A part stands between ``<!-- generated: WHAT -->`` and ``<!-- end -->``; `PARTS` says what there is.
 """
@@ -18,6 +18,7 @@ from bt_framework.config.settings import Settings
 from bt_framework.plugin_manager import discover
 from bt_framework.registry import Component, Kind
 from bt_framework.results.schemas import COLUMNS, Column
+from bt_framework.stores.relational import statements
 
 DOCS = Path(__file__).resolve().parent
 _PART = re.compile(r"(<!-- generated: (\w+) ?(\w*) -->\n).*?(<!-- end -->)", re.S)
@@ -192,13 +193,15 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def main() -> None:
-    """Rewrite every page that has changed."""
+    """Rewrite every page that has changed, and the SQL that is compiled from the tables."""
     for page in pages():
         before = page.read_text(encoding="utf-8")
         after = rewritten(before)
         if after != before:
             page.write_text(after, encoding="utf-8")
             print(f"updated {page.relative_to(DOCS)}")
+    for file in statements.write():
+        print(f"updated {file.relative_to(DOCS.parent)}")
 
 
 if __name__ == "__main__":
