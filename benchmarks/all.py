@@ -119,6 +119,21 @@ def _kalman(found: dict[str, Any]) -> list[Row]:
     ]
 
 
+def _clickhouse(found: dict[str, Any]) -> list[Row]:
+    rows = []
+    for key, where in (("chdb", "chDB"), ("http", "the HTTP front")):
+        insert, read = found[key]["insert_ratio"], found[key]["read_ratio"]
+        what = f"events into ClickHouse ({where}), rows/s, of a bare `insert_arrow`"
+        rows.append(_ratio(what, insert, found["goal_insert"], at_least=True))
+        what = f"events out of ClickHouse ({where}) as arrays, rows/s, of a bare `query_arrow_stream`"
+        rows.append(_ratio(what, read, found["goal_read"], at_least=True))
+    if "memory" in found:
+        growth, goal = found["memory"]["growth_mib"], found["memory"]["goal_growth_mib"]
+        what = f"growth of memory from the first to the last quarter of {found['memory']['rows'] / 1e6:.0f} M of them"
+        rows.append(Row(what, f"{growth:.1f} MiB", f"<= {goal:g} MiB", growth <= goal))
+    return rows
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "loop": _loop,
     "process": _process,
@@ -126,6 +141,7 @@ BENCHMARKS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "ingest": _ingest,
     "synthetic": _synthetic,
     "readers": _readers,
+    "clickhouse": _clickhouse,
     "engle_granger": _engle_granger,
     "kalman": _kalman,
 }
