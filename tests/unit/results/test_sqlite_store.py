@@ -1,6 +1,5 @@
 import dataclasses
 import math
-import multiprocessing
 import os
 import re
 import sqlite3
@@ -13,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from bt_framework.errors import ConfigError, StorageError, UnknownRunError
-from bt_framework.results.folder import finish, start
+from bt_framework.results.folder import RunFolder, finish, start
 from bt_framework.results.process import ProcessIdentity, this_process
 from bt_framework.results.record import RunRecord
-from bt_framework.results.run import Status
+from bt_framework.results.run import SliceBatch, Status
 from bt_framework.stores.base import reindex
 from bt_framework.stores.relational import HEAD
 from bt_framework.stores.relational.statements import compiled, statement, statements
 from bt_plugins.stores.sqlite import Sqlite, SqliteStore, build
+from bt_plugins.writers.parquet import Parquet, ParquetWriter
 
 MS = 1_000_000
 GONE = ProcessIdentity(this_process().host, this_process().pid, "0:1")
@@ -165,24 +165,36 @@ def test_a_deleted_index_is_rebuilt_from_the_run_folders(store, tmp_path, make_r
     ]
 
 
-def _write_many(worker, path, record, barrier):
-    store = SqliteStore(Path(path))
-    barrier.wait(60)  # all create the file at once
-    for number in range(20):
-        store.put(dataclasses.replace(record, run_id=f"{worker}-{number}"))
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "killed"])
+def test_rows_that_the_store_keeps_are_rebuilt_from_the_run_folders(
+    tmp_path, make_run, make_tables, cut, ended
+):
+    run = make_run(tmp_path / "runs")
+    start(run)
+    writer = ParquetWriter(Parquet(flush_rows=7))
+    writer.before_run(run)
+    for part in cut(make_tables(3), [0.2, 0.7]):
+        writer.on_slice(run, SliceBatch(part, 1, 1, 0.1, {}))
+    if ended:
+        writer.after_run(run, None)
+    store = SqliteStore(tmp_path / "index.sqlite", row_tables=("fills", "equity"))
+    for _ in range(2):  # again changes nothing
+        assert [len(found) for found in reindex(store, tmp_path / "runs")] == [1, 0]
+    assert store.tables(run.run_id) == ("fills", "equity")
+    for name in store.row_tables:
+        expected = RunFolder(run.run_dir).table(name)
+        assert expected.num_rows > 7
+        assert store.rows(run.run_id, name).to_pylist() == expected.to_pylist()
 
 
-def test_eight_processes_that_write_at_once_lose_nothing(store, record):
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(8)
-    shared = str(store.path), record, barrier
-    workers = [context.Process(target=_write_many, args=(worker, *shared)) for worker in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-    assert [worker.exitcode for worker in workers] == [0] * 8
-    assert sorted(ids(store.list())) == sorted(f"{w}-{n}" for w in range(8) for n in range(20))
+def test_a_table_that_cannot_be_read_is_a_problem_and_the_run_is_known(tmp_path, make_run):
+    run = make_run(tmp_path / "runs")
+    start(run)
+    (run.run_dir / "fills.parquet").write_bytes(b"no parquet")
+    store = SqliteStore(tmp_path / "index.sqlite", row_tables=("fills",))
+    records, (problem,) = reindex(store, tmp_path / "runs")
+    assert ids(records) == ids(store.list()) == [run.run_id]
+    assert "fills.parquet cannot be read" in problem
 
 
 def test_a_process_that_creates_the_index_waits_for_another_that_does(store, record):
@@ -275,7 +287,7 @@ SQL_FILES = sorted(p.name.removesuffix(".sql") for p in (files("bt_sql") / "rela
 
 
 def test_the_sql_for_sqlite_is_what_sqlalchemy_compiles_from_the_tables():
-    assert SQL_FILES == sorted(compiled())
+    assert sorted(compiled()) == SQL_FILES
     for name, text in compiled().items():
         assert statement(name) == text, f"{name}.sql is out of date: python docs/update.py"
 
