@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -410,6 +414,61 @@ def test_bars_that_change_while_they_are_loaded_do_not_count(
             load_bars(db, store_dir, "test", progress=change)
         assert load_bars(db, store_dir, "test", progress=lambda *_: None).loaded == ("AAA",)
     assert everything(server)["close"].to_pylist() == [1.0, 2.5]
+
+
+def test_a_load_that_is_killed_in_chdb_goes_on(store_dir: Path, tmp_path: Path) -> None:
+    store = store_bars(store_dir, {"AAA": np.arange(1.0, 101.0)})
+    address = address_of("", tmp_path / "killed")
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from bt_framework.stores.clickhouse import bars_loading\n"
+        "from bt_framework.stores.clickhouse.address import address_of\n"
+        "from bt_framework.stores.clickhouse.connection import ClickHouse\n"
+        "bars_loading.ROWS_AT_ONCE = 25\n"
+        "def progress(done, total):\n"
+        "    if done == 175:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with ClickHouse(address_of('', sys.argv[1])) as db:\n"
+        "    bars_loading.load_bars(db, Path(sys.argv[2]), 'test', progress=progress)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "killed"), str(store_dir)])
+    assert done.returncode == -signal.SIGKILL
+    with pytest.raises(DataError, match=r"bars of source test in .* are half-loaded: 50 so far"):
+        DatabaseBars(address).symbols("test")
+    assert load(address, store_dir).bars == 100
+    assert everything(address).equals(store.read("test"))
+
+
+def test_bars_that_are_taken_away_while_they_are_loaded_do_not_count(
+    server: Address, store_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bars_loading, "ROWS_AT_ONCE", 25)
+    store_bars(store_dir, {"AAA": np.arange(1.0, 101.0)})
+
+    def take_away(done: int, total: int) -> None:
+        if done == 175:
+            with ClickHouse(server) as other:
+                other.command("TRUNCATE TABLE bars")
+
+    with (
+        ClickHouse(server) as db,
+        pytest.raises(StorageError, match="has 50 of 100 bars of AAA that were sent"),
+    ):
+        load_bars(db, store_dir, "test", progress=take_away)
+    with pytest.raises(DataError, match="are half-loaded"):
+        DatabaseBars(server).symbols("test")
+
+
+def test_a_load_counts_though_the_clock_is_behind_that_of_the_one_before(
+    server: Address, store_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_bars(store_dir, {"AAA": [1.0, 2.0]})
+    load(server, store_dir)
+    store = store_bars(store_dir, {"AAA": [1.0, 2.5]})
+    monkeypatch.setattr(bars_loading, "time", SimpleNamespace(time_ns=lambda: 5))
+    load(server, store_dir)
+    assert everything(server).equals(store.read("test"))
 
 
 def test_progress_goes_over_both_passes_to_the_end(server: Address, store_dir: Path) -> None:
