@@ -134,6 +134,15 @@ def _clickhouse(found: dict[str, Any]) -> list[Row]:
     return rows
 
 
+def _writers(found: dict[str, Any]) -> list[Row]:
+    goal = found["goal_frac"]
+    return [
+        Row(f"wall time that {name} adds to a run", f"{frac:+.1%}", f"<= {goal:.0%}", frac <= goal)
+        for name, frac in found["cost_frac"].items()
+        if name != "nothing"
+    ]
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "loop": _loop,
     "process": _process,
@@ -144,6 +153,7 @@ BENCHMARKS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "clickhouse": _clickhouse,
     "engle_granger": _engle_granger,
     "kalman": _kalman,
+    "writers": _writers,
 }
 
 

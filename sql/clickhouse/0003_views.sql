@@ -82,11 +82,7 @@ SELECT
     JSONExtract(feeds, 'Array(String)')[place] AS feed_id,
     JSONExtractFloat(record, 'instruments', place, 'tick_size') AS tick_size,
     JSONExtractFloat(record, 'instruments', place, 'lot_size') AS lot_size,
-    if(
-        JSONHas(record, 'instruments', place, 'contract_size'),
-        JSONExtractFloat(record, 'instruments', place, 'contract_size'),
-        1
-    ) AS contract_size,
+    ifNull(JSONExtract(record, 'instruments', place, 'contract_size', 'Nullable(Float64)'), 1) AS contract_size,
     JSONExtractBool(record, 'instruments', place, 'inverse') AS inverse
 FROM backtest_runs FINAL
 ARRAY JOIN arrayEnumerate(JSONExtract(symbols, 'Array(String)')) AS place;

@@ -189,26 +189,31 @@ def deliver(folder: Path, insert: Callable[[Part], None]) -> Delivered:
     StorageError
         If a file cannot be read, or another delivery is at work.
     """
-    done, busy, files, rows = [], [], 0, 0
+    done, busy, sizes = [], [], []
     with _alone(folder):
         for run in _runs(folder):
             with _trying(run) as free:
                 if not free:
                     busy.append(run.name)
                     continue
-                for file in _files(run):
-                    part = _part(file)
-                    try:
-                        insert(part)
-                    except BtError as error:
-                        raise StorageError(
-                            f"{error} {files:,} files were delivered, the others stay in {folder}."
-                        ) from None
-                    file.unlink()
-                    files, rows = files + 1, rows + part.rows.num_rows
+                try:
+                    for file in _files(run):
+                        sizes.append(_move(file, insert))
+                except BtError as error:
+                    raise StorageError(
+                        f"{error} {len(sizes):,} files were delivered, the others stay in {folder}."
+                    ) from None
                 _remove(run)
                 done.append(run.name)
-    return Delivered(tuple(done), tuple(busy), files, rows)
+    return Delivered(tuple(done), tuple(busy), len(sizes), sum(sizes))
+
+
+def _move(file: Path, insert: Callable[[Part], None]) -> int:
+    """Insert a file's rows, remove it, and return their number."""
+    part = _part(file)
+    insert(part)
+    file.unlink()
+    return part.rows.num_rows
 
 
 def _part(file: Path) -> Part:
