@@ -229,7 +229,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             found["http"] = child("speed", url, folder / "store", args)
         found["chdb"] = child("speed", f"chdb://{folder / 'chdb'}", folder / "store", args)
         if args.rows:
-            with front(folder / "front") as url:
+            with front(folder / "front_of_many") as url:
                 found["memory"] = child("memory", url, folder / "store", args)
             found["memory"]["goal_growth_mib"] = GOAL_GROWTH_MIB
     return found
