@@ -17,7 +17,7 @@ from bt_framework.results.rows import table_rows
 from bt_framework.results.run import TABLES, SliceBatch, Status
 from bt_framework.results.schemas import columns, to_arrow
 from bt_framework.stores.clickhouse import spool
-from bt_framework.stores.clickhouse._parcels import TABLE_OF
+from bt_framework.stores.clickhouse._parcels import TABLE_OF, Slice, parts_of
 from bt_framework.stores.clickhouse.address import address_of
 from bt_framework.stores.clickhouse.connection import ClickHouse
 from bt_framework.stores.clickhouse.schema import migrate
@@ -208,6 +208,7 @@ def test_rows_that_the_server_cannot_take_wait_and_are_delivered_once(
     tables = make_tables(3)
     clickhouse_front.fail(**fault, match="INSERT", times=10_000)
     write(run, make_summary(), cut(tables, [0.3, 0.6]), url, batch_rows=1)
+    assert len(clickhouse_front.requests("INSERT")) == tries
     clickhouse_front.heal()
     assert stored(db, run, "orders")[0] == []
     (left,) = waiting(run, url)
@@ -346,6 +347,15 @@ def test_rows_of_a_slice_that_was_not_whole_are_not_in_the_views(
         view = TABLE_OF[name].replace("backtest_", "whole_")
         assert of_run(db, run, f"SELECT count() AS n FROM {view}") == [{"n": len(tables[name])}]
     assert_all_there(db, run, tables)
+
+
+def test_the_row_that_says_that_a_batch_is_whole_comes_after_its_rows(run, make_tables):
+    rows = {name: table for name, table in make_tables(16).items() if len(table)}
+    totals = {name: len(table) for name, table in rows.items()}
+    parts = parts_of(run.run_id, [Slice(7, rows, totals, 5, 6)], run)
+    assert [part.table for part in parts] == [*(TABLE_OF[name] for name in TABLES), "backtest_progress"]
+    assert [part.label for part in parts] == sorted(part.label for part in parts)
+    assert len({part.token for part in parts}) == len(parts)
 
 
 def test_a_run_under_way_and_a_second_delivery_are_left_alone(
