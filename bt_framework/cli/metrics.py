@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -77,7 +76,5 @@ def _changes(before: Mapping[str, float], now: Mapping[str, float]) -> list[str]
 
 
 def _text(value: float | None) -> str:
-    """The shortest text that stands for no other number; what is undefined has been stored as null."""
-    if value is None:
-        return "none"
-    return repr(value) if math.isfinite(value) else "nan"
+    """The shortest text that stands for no other number."""
+    return "none" if value is None else repr(value)
