@@ -60,7 +60,7 @@ def leave(make_run, make_summary):
     return leave
 
 
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 1_000), size=st.integers(1, 60), parts=st.integers(1, 4))
 def test_recomputed_metrics_have_the_bits_of_the_run_however_its_files_are_cut(
     tmp_path_factory, make_tables, leave, seed, size, parts
