@@ -44,7 +44,7 @@ class Contents:
     state : str
         "current", or what is the matter.
     rows : dict of str to int
-        Of each table, those included that another row replaces.
+        Of each table.
     bytes : dict of str to int
         On disk, where the database says so.
     feeds, spool

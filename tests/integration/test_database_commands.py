@@ -112,6 +112,7 @@ def test_status_shows_rows_and_feeds_that_are_half_loaded(capsys, clickhouse_url
     assert f"version 1 of {schema.HEAD}, lacks {names}: bt db migrate url={clickhouse_url}" in out
     assert lines[1] == ["table", "rows", "MB"]
     assert [line[0] for line in lines[2:4]] == ["market_data", "market_data_feeds"]
+    assert lines[3][1] == "3"  # each was written twice
     assert [" ".join(line) for line in lines[4:]] == [
         "feeds: 1 complete of 3",
         "half-loaded: BBB BBB-0123, 3 of 5 events. Finish it: bt db load with the same files",

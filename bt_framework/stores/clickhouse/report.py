@@ -13,9 +13,17 @@ _CHDB_FILES = ("status", "metadata")
 """Of which a folder of chDB has at least one: the first while it is open, the other once it has a database."""
 
 
+_REPLACED = ("backtest_runs", "backtest_metrics", "bars_sources", "market_data_feeds")
+"""Tables of which a row is written more than once: at the start, and at the end."""
+
+
 @dataclass(frozen=True)
 class TableSize:
-    """Rows that a table stores, those included that another row replaces, and their bytes on disk."""
+    """Rows of a table and their bytes on disk.
+
+    Where a row replaces earlier ones as a matter of course (runs, metrics, feeds, ...) each key is counted once; of the
+    tables of events and of rows of runs, what is stored: a repeated row counts until the engine has merged it away.
+    """
 
     name: str
     rows: int
@@ -81,7 +89,11 @@ def _tables(db: ClickHouse) -> tuple[TableSize, ...]:
         "FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree' "
         "AND name != 'schema_migrations' ORDER BY name"
     )
-    return tuple(TableSize(**row) for row in rows.to_pylist())
+    sizes = {row["name"]: row for row in rows.to_pylist()}
+    for name in sizes.keys() & set(_REPLACED):
+        (counted,) = db.query(f"SELECT toInt64(count()) AS rows FROM {name} FINAL").to_pylist()
+        sizes[name] |= counted
+    return tuple(TableSize(**row) for row in sizes.values())
 
 
 def _feeds(db: ClickHouse) -> tuple[FeedState, ...]:
