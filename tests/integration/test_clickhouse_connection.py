@@ -550,6 +550,24 @@ def test_a_folder_of_temporary_files_that_is_gone_is_told(
         assert db.command("SELECT count() FROM numbers") == 10
 
 
+@pytest.mark.parametrize("ask", ["query", "command", "stream"])
+def test_rows_of_a_query_that_failed_are_not_in_the_next_answer(db: ClickHouse, ask: str) -> None:
+    failing = "SELECT number, throwIf(number = 150000) FROM numbers(200000) SETTINGS max_threads = 1"
+
+    def streamed() -> None:
+        with db.stream(failing, settings={"max_block_size": 1_000}) as batches:
+            list(batches)
+
+    fail = {"query": lambda: db.query(failing), "command": lambda: db.command(failing), "stream": streamed}
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            fail[ask]()
+        assert db.query("SELECT toInt64(7) AS n").to_pylist() == [{"n": 7}]
+        with pytest.raises(StorageError):
+            fail[ask]()
+        assert db.command("SELECT 8") == 8
+
+
 def test_without_its_package_the_line_that_installs_it_is_told(
     tmp_path: Path, clickhouse_front: ClickhouseFront
 ) -> None:

@@ -61,6 +61,13 @@ def connect(address: Address) -> Any:
     )
 
 
+def discard(client: Any) -> None:
+    """Take the rows that a failed query had made out of its handle: they would stand before the next answer."""
+    if client is not None:
+        with suppress(Exception):
+            client.raw_query("SELECT 1", fmt="Null", use_database=False)
+
+
 def stream(
     address: Address, sql: str, parameters: Mapping[str, str], settings: Mapping[str, str]
 ) -> Iterator[pa.RecordBatch]:

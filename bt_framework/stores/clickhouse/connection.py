@@ -169,6 +169,8 @@ class ClickHouse:
         except (BtError, GeneratorExit):
             raise
         except Exception as error:
+            if self.address.embedded:
+                _embedded.discard(getattr(self, "client", None))
             raise explain(error, self.address, self._secrets) from None
 
 
