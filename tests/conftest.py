@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import postgres_server as postgres
 import pytest
@@ -15,6 +17,27 @@ from hypothesis import settings
 # The first example of a test may compile; a gate must not depend on luck.
 settings.register_profile("bt", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("bt")
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each file to one worker: what a file sets up and compiles is then made once.
+
+    Files go out in the order of the folders, so that the short unit tests even out the ends. Another ``--dist`` is
+    left as it is.
+    """
+    if config.getvalue("dist") != "load":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage less often, and never in what collecting has loaded: compilers make millions of objects."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from numba import float64
 
 PLUGIN = {
     "wheel_plugin.py": """
@@ -217,15 +219,50 @@ def test_two_processes_that_compile_at_once_are_both_right(warm: Bench, tmp_path
     assert fresh.run() == ("hit", 107.0)
 
 
-@pytest.mark.parametrize("suffix", ["nbc", "nbi"])
-@pytest.mark.parametrize("damage", ["truncated", "empty", "garbage"])
-def test_damaged_code_is_compiled_again(warm: Bench, suffix: str, damage: str) -> None:
-    damaged = list(warm.cache.glob(f"jit/*/*run_slice*.{suffix}"))
-    assert damaged
-    for path in damaged:
+def damage(files: list[Path], how: str) -> None:
+    """Spoil files of compiled code."""
+    assert files
+    for path in files:
         content = path.read_bytes()
-        cut = {"truncated": content[: len(content) // 2], "empty": b"", "garbage": b"x" * len(content)}
-        path.write_bytes(cut[damage])
+        spoilt = {"truncated": content[: len(content) // 2], "empty": b"", "garbage": b"x" * len(content)}
+        path.write_bytes(spoilt[how])
+
+
+SMALL = """
+from bt_framework.jit import cached_kernel, kernel
+
+@kernel
+def inner(x):
+    return 2.0 * x
+
+@cached_kernel
+def outer(x):
+    return inner(x) + 1.0
+"""
+
+
+@pytest.mark.parametrize("suffix", ["nbc", "nbi"])
+@pytest.mark.parametrize("how", ["truncated", "empty", "garbage"])
+def test_damaged_code_of_a_kernel_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, how: str
+) -> None:
+    monkeypatch.setenv("BT_CACHE_DIR", str(tmp_path / "cache"))
+    source = tmp_path / "small.py"
+    source.write_text(SMALL)
+
+    def loaded_from_disk() -> int:
+        outer = runpy.run_path(str(source))["outer"]
+        assert outer(3.0) == 7.0
+        return int(outer.stats.cache_hits[(float64,)])
+
+    assert [loaded_from_disk() for _ in range(2)] == [0, 1]
+    damage(list(tmp_path.glob(f"cache/jit/*/*outer*.{suffix}")), how)
+    assert [loaded_from_disk() for _ in range(2)] == [0, 1]
+
+
+@pytest.mark.parametrize(("suffix", "how"), [("nbc", "truncated"), ("nbi", "garbage")])
+def test_damaged_code_of_a_loop_is_compiled_again(warm: Bench, suffix: str, how: str) -> None:
+    damage(list(warm.cache.glob(f"jit/*/*run_slice*.{suffix}")), how)
     assert warm.run()[1] == 107.0
     assert warm.run() == ("hit", 107.0)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from command_line import shown_apart, shown_by
 from documentation import commands, example_modules, fences
 
 from bt_framework.plugin_manager import KIND_OF_HOOK
@@ -43,21 +41,7 @@ def {hook}(register):
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory) -> dict[str, str]:
-    return os.environ | {"BT_STORE_DIR": str(tmp_path_factory.mktemp("store"))}
-
-
-def bt(words: list[str], folder: Path, environment: dict[str, str]) -> str:
-    """Run the command line; return what it printed."""
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from bt_framework.cli.main import main; sys.exit(main())",
-        *words,
-    ]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Warning" not in done.stderr, done.stderr
-    return done.stdout
+    return {"BT_STORE_DIR": str(tmp_path_factory.mktemp("store"))}
 
 
 def install(folder: Path, name: str, entry_point: str) -> None:
@@ -82,7 +66,7 @@ def write_options(folder: Path, modules: dict[str, str]) -> None:
 @pytest.mark.parametrize("command", commands())
 def test_documented_commands_run(command, environment, tmp_path):
     for part in command.split(" && "):
-        bt(shlex.split(part, comments=True)[1:], tmp_path, environment)
+        shown_by(shlex.split(part, comments=True)[1:], tmp_path, environment)
 
 
 def test_the_smallest_example_of_every_kind_runs_together_with_the_others(environment, tmp_path):
@@ -100,7 +84,7 @@ def test_the_smallest_example_of_every_kind_runs_together_with_the_others(enviro
         f"risk=[{choice['risk']}]",
         f"writer=[parquet,{choice['writer']}]",
     ]
-    shown = bt(words, tmp_path, environment | {"PYTHONPATH": str(packages)})
+    shown = shown_apart(words, tmp_path, environment | {"PYTHONPATH": str(packages)})
     (folder,) = (tmp_path / "runs").iterdir()
     record = RunFolder(folder).record()
     fills = RunFolder(folder).table("fills")
@@ -119,7 +103,7 @@ def test_the_package_of_the_plugins_page_brings_its_option(environment, tmp_path
     ((name, module),) = toml["project"]["entry-points"]["bt_framework"].items()
     install(packages, name, module)
     words = ["+strategy=market_maker", "fees=night", "data.duration_ns=10s", "--cfg", "job"]
-    shown = bt(words, tmp_path, environment | {"PYTHONPATH": str(packages)})
+    shown = shown_apart(words, tmp_path, environment | {"PYTHONPATH": str(packages)})
     assert "taker_bps: 2.5" in shown
 
 
@@ -128,4 +112,4 @@ def test_the_option_of_the_configuration_page_is_found_in_its_folder(environment
     folder.mkdir()
     example_modules(folder)
     words = ["+strategy=market_maker", "latency=office", "--config-dir", str(folder), "--cfg", "job"]
-    assert "entry_ns: 700us" in bt(words, tmp_path, environment)
+    assert "entry_ns: 700us" in shown_apart(words, tmp_path, environment)

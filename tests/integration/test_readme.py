@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import shown_by
 
 import bt_framework
 from bt_framework.testing.feeds import clean_events
@@ -60,11 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bt(command: str, folder: Path) -> str:
-    words = [sys.executable, "-m", "bt_framework", *shlex.split(command)[1:]]
-    environment = os.environ | {"BT_STORE_DIR": str(folder / "store")}
-    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return shown_by(shlex.split(command)[1:], folder, {"BT_STORE_DIR": str(folder / "store")})
 
 
 def test_the_readme_has_commands() -> None:

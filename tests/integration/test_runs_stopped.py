@@ -1,4 +1,7 @@
-"""Kill, Ctrl-C, SIGTERM, a full disk: what is left is readable, and says what happened."""
+"""Kill, Ctrl-C, SIGTERM, a full disk: what is left is readable, and says what happened.
+
+``BT_KILLS=100`` kills a run as many times instead of twelve times.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from bt_framework.cli.main import main
 from bt_framework.results.folder import RunFolder
 from bt_framework.results.run import TABLES, Status
 
@@ -31,9 +35,8 @@ LONG = [
     "writer.parquet.flush_interval_ns=20ms",
     "console=plain",
 ]
-
-
-KILLS = 20
+KILLED = [*LONG, "data.duration_ns=10min"]
+KILLS = int(os.environ.get("BT_KILLS", 12))
 
 
 @dataclass
@@ -104,19 +107,23 @@ def readable(folder: Path) -> dict[str, int]:
 
 def whole_time_s(place: Place) -> float:
     """Wall time of the run that is going to be killed, with warm caches."""
-    assert place.run(*LONG)[0] == 0
+    assert place.run(*KILLED)[0] == 0
     began = time.monotonic()
-    assert place.run(*LONG)[0] == 0
+    assert place.run(*KILLED)[0] == 0
     return time.monotonic() - began
 
 
-def test_a_run_that_is_killed_at_any_moment_leaves_only_what_can_be_read(place: Place) -> None:
+def test_a_run_that_is_killed_at_any_moment_leaves_only_what_can_be_read(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place.work)
+    monkeypatch.setenv("BT_STORE_DIR", str(place.store))
     whole_s = whole_time_s(place)
     known = len(place.runs)
     moments = random.Random(7)
     in_loop = 0
     for _ in range(KILLS):
-        process = place.start(*LONG)
+        process = place.start(*KILLED)
         try:
             process.wait(timeout=moments.uniform(0.0, whole_s))
         except subprocess.TimeoutExpired:
@@ -130,11 +137,10 @@ def test_a_run_that_is_killed_at_any_moment_leaves_only_what_can_be_read(place: 
             rows = readable(folder)
             in_loop += rows["equity"] > 0
             assert RunFolder(folder).record().status in (Status.LOST, Status.COMPLETED)
-        code, out, err = place.run("runs", "--json")
-        assert code == 0, err
-        assert {r["status"] for r in json.loads(out)} <= {"completed", "lost"}
+        assert main(["runs", "--json"]) == 0, capsys.readouterr().err
+        assert {r["status"] for r in json.loads(capsys.readouterr().out)} <= {"completed", "lost"}
     assert in_loop >= 3
-    assert place.run(*LONG)[0] == 0
+    assert place.run(*KILLED)[0] == 0
 
 
 def test_a_run_that_is_killed_in_the_loop_is_shown_as_lost_with_what_it_had_written(place: Place) -> None:
