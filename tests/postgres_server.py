@@ -18,12 +18,11 @@ from pathlib import Path
 USER = "bt_tests"
 PASSWORD = "no-Secret-42"
 _FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
-# Nothing here has to survive a power cut.
+# Nothing here has to survive a power cut; what is committed survives `PostgresServer.stop`.
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "32MB",
     "max_connections": "60",

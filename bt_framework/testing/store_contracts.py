@@ -248,6 +248,9 @@ def _check_edits(store: RunStore, records: Sequence[RunRecord]) -> None:
         raise AssertionError("edit must want the whole id")
     store.put(record)
     _assert_equal(store.get(record.run_id), record)
+    assert store.select(RunQuery(parse_filter("tag == kept"))) == [], (
+        "tags that a run has no more must be forgotten"
+    )
 
 
 def _check_life(store: RunStore, folder: Path) -> None:

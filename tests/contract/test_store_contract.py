@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 
+from bt_framework.errors import StorageError
+from bt_framework.results.record import RunRecord
+from bt_framework.results.rows import table_rows
 from bt_framework.results.run import TABLES
+from bt_framework.results.schemas import to_arrow
 from bt_framework.stores.relational.postgres import PostgresStore
 from bt_framework.stores.relational.sqlite import SqliteStore
-from bt_framework.testing.store_contracts import check_run_store
+from bt_framework.testing.store_contracts import check_run_store, sample_run, sample_tables
 
 
 @pytest.mark.parametrize("row_tables", [(), TABLES], ids=["no_rows", "all_rows"])
@@ -18,6 +23,21 @@ def test_sqlite_keeps_the_contract(tmp_path, row_tables):
 def test_postgres_keeps_the_contract(tmp_path, postgres_url, monkeypatch):
     monkeypatch.setenv("BT_POSTGRES_URL", postgres_url)
     check_run_store(PostgresStore(), tmp_path / "runs")
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_a_slice_of_which_one_table_is_refused_leaves_nothing(tmp_path, kind, request, monkeypatch):
+    if kind == "postgres":
+        monkeypatch.setenv("BT_POSTGRES_URL", request.getfixturevalue("postgres_url"))
+    store = PostgresStore() if kind == "postgres" else SqliteStore(tmp_path / "x", row_tables=TABLES)
+    run = sample_run(tmp_path)
+    store.put(RunRecord.started(run))
+    parts = {n: table_rows(to_arrow(n, r, run), run.run_id, 0) for n, r in sample_tables(5).items()}
+    wrong = pa.array([0, 1, 2, 3, -1], pa.int64())
+    parts["fills"] = parts["fills"].set_column(1, parts["fills"].schema.field(1), wrong)
+    with pytest.raises(StorageError, match="ck_backtest_fills_sequence"):
+        store.put_rows(run.run_id, parts)
+    assert store.tables(run.run_id) == ()
 
 
 class Forgetful(SqliteStore):

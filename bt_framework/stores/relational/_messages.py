@@ -97,6 +97,11 @@ def _problem(subject: Subject, text: str) -> tuple[str, str]:
             f"does not know the {subject.refers_to[0]}",
             f"{subject.refers_to[1]}.",
         ),
+        (
+            ("violates", "constraint failed"),
+            "refuses a value",
+            "It breaks a rule of its table; if it comes from this program, report it.",
+        ),
         *_OF_SERVERS,
     )
     for marks, problem, fix in known:
@@ -110,6 +115,7 @@ _OF_SERVERS = (
     (("authentication failed", "no password supplied", "no pg_hba.conf"), "refuses the user", _CREDENTIALS),
     (("role ",), "does not know the user", _CREDENTIALS),
     (("permission denied",), "does not let the user do that", "Ask its owner for the right to."),
+    (("relation ",), "lacks a table", "Restore it, or make it anew with: bt db migrate url=URL"),
     (("does not exist",), "is not there as expected", "Create the database with: createdb NAME"),
     (("NUL", "0x00", "surrogates"), "cannot hold the text", "Leave the character out."),
     (

@@ -62,6 +62,7 @@ def parse(url: str, where: str = "the address of the database") -> URL:
     from sqlalchemy.exc import ArgumentError
 
     try:
+        url.encode()
         parsed = make_url(url)
     except (ArgumentError, ValueError):
         raise ConfigError(

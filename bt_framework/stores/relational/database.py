@@ -108,7 +108,9 @@ class Database:
     @contextmanager
     def connected(self, *, writes: bool = False) -> Iterator[Connection | None]:
         """Yield a connection within a transaction, whatever the tables are; None if there is no file to read."""
-        if self.is_sqlite and not writes and not Path(self.name).exists():
+        with self._in_our_words():
+            is_missing = self.is_sqlite and not writes and not Path(self.name).exists()
+        if is_missing:
             yield None
             return
         with self._in_our_words(), self._engine.execution_options(bt_writes=writes).begin() as connection:
@@ -198,7 +200,7 @@ class Database:
             raise StorageError(
                 f"the {self._subject.what} {self.name} cannot be opened: {error.strerror}."
             ) from None
-        except (SQLAlchemyError, UnicodeEncodeError) as error:
+        except (SQLAlchemyError, UnicodeError) as error:
             text = str(getattr(error, "orig", None) or error)
             raise StorageError(_messages.explain(self._subject, self.name, text)) from None
 

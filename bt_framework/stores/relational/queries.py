@@ -12,7 +12,6 @@ from sqlalchemy import (
     cast,
     false,
     func,
-    literal,
     not_,
     or_,
     select,
@@ -127,12 +126,11 @@ def _begins(column: Any, prefix: str) -> ColumnElement[bool]:
 
 
 def _number(column: Any, value: Any) -> Any:
-    """Return a number to compare with: one with a fraction must not be rounded to the column's type."""
+    """Return a number to compare with: of whole numbers those beyond 2^53 are compared exactly, too."""
     if isinstance(column.type, Double):
         return float(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
-        return int(value)
-    return literal(value, Double()) if isinstance(value, float) else value
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**63
+    return int(value) if is_whole else value
 
 
 def _symbols(dialect: str) -> ColumnElement[Any]:

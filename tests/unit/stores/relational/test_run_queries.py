@@ -13,7 +13,17 @@ from bt_framework.errors import ConfigError
 from bt_framework.results.rows import metrics_row, run_row
 from bt_framework.results.run import Status
 from bt_framework.stores.base import ORDERS, RunQuery
-from bt_framework.stores.filters import FIELDS, OPERATORS, TEXT_OPERATORS, And, Compare, Not, Or, field_value
+from bt_framework.stores.filters import (
+    FIELDS,
+    OPERATORS,
+    PREFIX_FIELDS,
+    TEXT_OPERATORS,
+    And,
+    Compare,
+    Not,
+    Or,
+    field_value,
+)
 from bt_framework.stores.relational.postgres import PostgresStore
 from bt_framework.stores.relational.runs import RelationalStore, put_record
 from bt_framework.stores.relational.sqlite import SqliteStore
@@ -105,9 +115,14 @@ def test_every_operator_of_every_field_is_answered(store):
     with store.database.reading() as connection:  # one for all: connecting takes most of the time
         for field in FIELDS:
             known = known_values(field)
-            for op in TEXT_OPERATORS if FIELDS[field].type is str else OPERATORS:
-                value = known[len(known) // 2]
-                query = RunQuery(Compare(field, op, (value, known[0]) if op == "in" else value))
+            value = known[len(known) // 2]
+            conditions = [
+                Compare(field, op, (value, known[0]) if op == "in" else value)
+                for op in (TEXT_OPERATORS if FIELDS[field].type is str else OPERATORS)
+            ]
+            if field in PREFIX_FIELDS:  # looked for as they are written
+                conditions += [Compare(field, "==", text) for text in ("", "%", "_", known[-1].upper())]
+            for query in map(RunQuery, conditions):
                 found = connection.execute(ended_runs(query, connection.dialect.name))
                 assert ids(found) == ids(query.of(ended)), query
 
