@@ -83,18 +83,16 @@ def _by_hand(db: ClickHouse) -> None:
     record = json.dumps(
         {"instruments": [{"symbol": "A"}, {"symbol": "B", "contract_size": 10.0, "inverse": True}]}
     )
-    insert(
-        db,
-        "backtest_runs",
-        "run_id, symbols, feeds, record, status, capital, data_hash, updated_at_ns",
-        [
-            ("hand", '["A","B"]', '["fa","fb"]', record, "running", 1_000.0, "d", 1),
-            ("hand", '["A","B"]', '["fa","fb"]', record, "completed", 1_000.0, "d", 2),
-            ("worse", '["A","B"]', '["fa","fb"]', record, "completed", 1_000.0, "d", 1),
-            ("going", '["A","B"]', '["fa","fb"]', record, "running", 1_000.0, "d", 1),
-            ("other", '["A"]', "[]", "", "completed", 1_000.0, "e", 1),
-        ],
-    )
+    columns = "run_id, symbols, feeds, record, status, capital, data_hash, updated_at_ns"
+    for run_id, status, updated_at_ns in (
+        ("hand", "running", 1),
+        ("hand", "completed", 2),
+        ("worse", "completed", 1),
+        ("going", "running", 1),
+    ):
+        row = (run_id, '["A","B"]', '["fa","fb"]', record, status, 1_000.0, "d", updated_at_ns)
+        insert(db, "backtest_runs", columns, [row])
+    insert(db, "backtest_runs", columns, [("other", '["A"]', "[]", "", "completed", 1_000.0, "e", 1)])
     metrics = [("hand", 10.0, 1.5, 4.0), ("worse", 5.0, 2.5, 1.0), ("other", 99.0, 9.0, 0.0)]
     insert(db, "backtest_metrics", "run_id, pnl, sharpe, max_drawdown", metrics)
     touch = [

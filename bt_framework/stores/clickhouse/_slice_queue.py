@@ -24,7 +24,6 @@ class SliceQueue:
         self._rows = 0
         self._waiting_rows = 0
         self._urgent = 0
-        self._unsettled = 0
         self._waiting: deque[tuple[Slice, float]] = deque()
         self._closed = False
         self._changed = threading.Condition()
@@ -36,7 +35,6 @@ class SliceQueue:
                 return False
             self._rows += item.size
             self._waiting_rows += item.size
-            self._unsettled += 1
             self._urgent += bool(item.records)
             self._waiting.append((item, time.monotonic()))
             self._changed.notify_all()
@@ -70,16 +68,7 @@ class SliceQueue:
         """Forget slices that were taken: their room is free."""
         with self._changed:
             self._rows -= sum(item.size for item in slices)
-            self._unsettled -= len(slices)
             self._changed.notify_all()
-
-    def drain(self) -> None:
-        """Wait until all slices are settled; they are due at once."""
-        with self._changed:
-            self._urgent += 1
-            self._changed.notify_all()
-            self._changed.wait_for(lambda: not self._unsettled)
-            self._urgent -= 1
 
     def close(self) -> None:
         """Let `take` return what is left without waiting for more."""

@@ -113,19 +113,14 @@ class RunWriter:
             error, self._error = self._error, None
             raise error
 
-    def drain(self) -> None:
-        """Wait until all rows so far are stored or in the spool.
+    def finish(self) -> None:
+        """Wait until all rows are stored or in the spool, and let go of both; `put_record` begins anew.
 
         Raises
         ------
         BtError
             See `put`.
         """
-        self._queue.drain()
-        self.check()
-
-    def finish(self) -> None:
-        """As `drain`, and let go of the database and the spool."""
         self._queue.close()
         self._thread.join()
         self._spool.close()

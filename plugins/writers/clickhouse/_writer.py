@@ -51,10 +51,8 @@ class ClickhouseWriter:
 
     @hookimpl
     def after_run(self, run: RunContext, summary: RunSummary) -> None:
-        """Say how the run ended, once everything is stored or in the spool."""
+        """Say how the run ended, and wait until everything is stored or in the spool."""
         assert self._writer is not None
-        self._writer.drain()
-        self._tell()
         self._writer.put_record(RunFolder(run.run_dir).stored().finished(summary))
         self._writer.finish()
         self._tell()

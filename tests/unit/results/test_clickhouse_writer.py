@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -64,7 +66,10 @@ def write(run, summary, slices, url, **config):
     writer = build(Clickhouse(url=url, **(QUICK | config)))
     writer.before_run(run)
     for tables in slices:
-        writer.on_slice(run, batch(tables))
+        lent = {name: rows.copy() for name, rows in tables.items()}
+        writer.on_slice(run, batch(lent))
+        for rows in lent.values():  # the next slice uses the arrays again
+            rows[:] = np.zeros(1, rows.dtype)
     writer.after_run(run, summary)
 
 
@@ -321,6 +326,23 @@ def test_rows_without_words_fail_the_run_and_are_not_stored(run, make_summary, m
     with pytest.raises(RunError, match=r"fills.tag must be one of .*, was 99"):
         write_or_fail(run, make_summary(), [tables], url)
     assert of_run(db, run, "SELECT max(orders) AS n FROM backtest_progress FINAL") == [{"n": 0}]
+    assert run_status(db, run) == ["failed"]
+
+
+def test_rows_after_lost_ones_do_not_pass_for_whole(run, make_summary, make_tables, cut, url, db):
+    bad, good = cut(make_tables(10), [0.5])
+    bad = bad | {"equity": np.tile(bad["equity"][:1], len(bad["equity"]))}
+    bad["equity"]["asset"] = 7
+    writer = build(Clickhouse(url=url, **(QUICK | {"batch_rows": 1})))
+    writer.before_run(run)
+    for part in (bad, good):
+        with suppress(RunError):  # the second may hear of the first
+            writer.on_slice(run, batch(part))
+    summary = make_summary(status=Status.FAILED)
+    folder.finish(run, summary)
+    writer.on_run_error(run, summary, RunError("no words"))
+    assert of_run(db, run, "SELECT max(orders) AS n FROM backtest_progress FINAL") == [{"n": 0}]
+    assert of_run(db, run, "SELECT count() AS n FROM backtest_orders") == [{"n": 0}]
     assert run_status(db, run) == ["failed"]
 
 
