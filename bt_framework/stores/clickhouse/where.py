@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,10 @@ TIME: /'[0-9A-Za-z:+. -]*'|"[0-9A-Za-z:+. -]*"/
 NAME: /[A-Za-z_][A-Za-z0-9_]*/
 %ignore /[ \t\n]+/
 """
+
+_ONE_TYPE = ("least", "greatest")
+"""Functions that ClickHouse does not give a float and an integer."""
+_FLOAT = re.compile(r"\b(px|qty|fval)\b|:Float64\}| / ")
 
 _SPELLED = {"==": "=", "<>": "!="}
 
@@ -207,6 +212,8 @@ class _Writer:
         sql_name, count = FUNCTIONS[name.lower()]
         if len(arguments) != count:
             raise ConfigError(f"data.where: {name} must have {count} argument(s), was {len(arguments)}.")
+        if sql_name in _ONE_TYPE and any(_FLOAT.search(argument) for argument in arguments):
+            arguments = [f"toFloat64({argument})" for argument in arguments]
         return f"{sql_name}({', '.join(arguments)})"
 
     def _bound(self, value: int | float) -> str:

@@ -21,7 +21,13 @@ def meaning(row_filter: RowFilter, **columns: float) -> bool:
     text = PLACEHOLDER.sub(lambda match: repr(row_filter.parameters[match[1]]), row_filter.sql)
     text = re.sub(r"(?<![<>!])=", "==", text)
     text = re.sub(r"\(([^()]+|\([^()]*\)) between (\S+) and ([^)]+)\)", r"(\2 <= \1 <= \3)", text)
-    names = {"bitAnd": lambda a, b: int(a) & int(b), "isNaN": math.isnan, "abs": abs, "least": min}
+    names = {
+        "bitAnd": lambda a, b: int(a) & int(b),
+        "isNaN": math.isnan,
+        "abs": abs,
+        "least": min,
+        "toFloat64": float,
+    }
     return bool(eval(text, {"__builtins__": {}}, {**names, **columns}))
 
 
@@ -118,7 +124,10 @@ def test_whatever_is_written_the_sql_is_made_of_known_words_and_bound_values(tex
     rest = PLACEHOLDER.sub("", row_filter.sql)
     assert not set(rest) & set("'\"`;{}\\")
     words = set(re.findall(r"[A-Za-z_]\w*", rest))
-    assert words <= SQL_WORDS | set(COLUMNS) | {name for name, _ in FUNCTIONS.values()} | {"bitAnd"}
+    assert words <= SQL_WORDS | set(COLUMNS) | {name for name, _ in FUNCTIONS.values()} | {
+        "bitAnd",
+        "toFloat64",
+    }
 
 
 @given(st.sampled_from([" ", "  ", "\n"]), st.booleans())
