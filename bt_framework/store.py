@@ -44,9 +44,9 @@ def open(url: str | Path) -> Store:
     ----------
     url : str or Path
         A folder of runs, a SQLite file, ``sqlite:///FILE``, ``postgresql://host/database``,
-        ``http(s)://host:port/database`` or ``chdb:///folder`` of ClickHouse; or ``postgres`` and ``clickhouse``, for the
-        databases that runs write to unless their configuration says otherwise. User and password are found as they
-        are for a run; they are no part of the URL.
+        ``http(s)://host:port/database`` or ``chdb:///folder`` of ClickHouse; or ``postgres`` and ``clickhouse``, for
+        the databases that runs write to unless their configuration says otherwise. User and password are found as
+        they are for a run; they are no part of the URL.
 
     Raises
     ------
@@ -239,8 +239,12 @@ class _InClickHouse(Store):
 
 def _index(path: Path) -> Path:
     """The SQLite file that `path`, a file or a folder of runs, means."""
-    file = path / INDEX_FILE if path.is_dir() else path
-    if not file.is_file():
+    try:
+        file = path / INDEX_FILE if path.is_dir() else path
+        is_there = file.is_file()
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}.") from None
+    if not is_there:
         raise StorageError(
             f"there is no {file}. Name a folder of runs or its index; a folder without one gets it by: "
             "bt runs reindex runs_dir=FOLDER"

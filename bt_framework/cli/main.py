@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from bt_framework.cli._report import report
-from bt_framework.errors import BtError, ConfigError
+from bt_framework.errors import BtError, ConfigError, StorageError
 
 COMMANDS = {
     "plugins": "list the components that are installed, with their keys",
@@ -64,6 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone; nothing more can be written, not even when the interpreter flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        # A path that the system does not take, such as one that is too long.
+        if error.filename is None:
+            raise
+        return report(StorageError(f"{error.filename} cannot be used: {error.strerror}."))
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -47,6 +47,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     parser = OverridesParser.create()
     parsed = []
     for text in overrides:
+        _refuse_no_text(text)
         try:
             override = parser.parse_override(text)
         except HydraException as error:
@@ -60,6 +61,14 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         _check_group(override, text)
         parsed.append(override)
     return parsed
+
+
+def _refuse_no_text(text: str) -> None:
+    """Refuse bytes of the command line that are no text: no file or database could hold them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f"the override {text!r} must be text in UTF-8.") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -125,6 +125,7 @@ def address_of(url: str, store_dir: str | Path) -> Address:
 def _parsed(url: str, where: str, *, may_hold_password: bool) -> Address:
     """The address that a URL says; its text is in no message, since it may hold a password."""
     try:
+        url.encode()
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
@@ -141,8 +142,12 @@ def _parsed(url: str, where: str, *, may_hold_password: bool) -> Address:
         raise ConfigError(f"{where} must be {FORMS}, was of another form.")
     known = ("ca_cert", "verify") if parts.scheme == "https" else ()
     for key in options:
+        if not known:
+            raise ConfigError(
+                f"{where}: a URL of http has no options, those of TLS go with https://; was {key[:80]!r}."
+            )
         if key not in known:
-            raise ConfigError(f"{where}: {unknown_name(f'the option of {parts.scheme} URLs', key, known)}")
+            raise ConfigError(f"{where}: {unknown_name('the option of https URLs', key, known)}")
     return Address(
         database=_database(unquote(parts.path.strip("/")) or DATABASE, where),
         host=str(parts.hostname),

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from bt_framework.stores.clickhouse.where import RowFilter
 
 BLOCK_ROWS = 65_536
-"""Of the batches that the database sends."""
+"""Of chDB's batches; a server's are smaller."""
 
 CHUNK_ROWS = 4_000_000
 """Of one query, see `Slice`."""
 
-_SETTINGS: Mapping[str, Any] = {"max_block_size": BLOCK_ROWS, "preferred_block_size_bytes": 0}
+_EMBEDDED_SETTINGS: Mapping[str, Any] = {"max_block_size": BLOCK_ROWS, "preferred_block_size_bytes": 0}
+"""Larger batches than the engine's. A server sends its own sooner, and a user may not be allowed to choose."""
+
 _FIELDS = tuple(EVENT.names or ())
 _FROM = "FROM market_data WHERE symbol = {symbol:String} AND feed_id = {feed:String}"
 
@@ -85,7 +87,10 @@ def find_slice(
     if starts_before and ends_after:
         return Slice(feed, 0, feed.events, where=where)
     lowest, highest = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-    bounds = {"start": lowest if start_ts is None else start_ts, "end": highest if end_ts is None else end_ts}
+    bounds = {
+        "start": lowest if start_ts is None else max(start_ts, lowest),
+        "end": highest if end_ts is None else min(end_ts, highest),
+    }
     row = db.query(
         "SELECT toInt64(count()) AS n, toInt64(min(sequence)) AS first, toInt64(max(sequence)) AS last "
         f"{_FROM} AND local_ts >= {{start:Int64}} AND local_ts < {{end:Int64}}",
@@ -148,14 +153,6 @@ def _within(rows: Rows, part: Slice) -> Rows:
     return rows if keep.all() else rows[keep]
 
 
-def _settings(db: ClickHouse) -> dict[str, Any]:
-    """Sizes of batches; without them where the user may not choose."""
-    if db.address.embedded:
-        return dict(_SETTINGS)
-    known = db.client.server_settings
-    return {name: value for name, value in _SETTINGS.items() if name in known and not known[name].readonly}
-
-
 @dataclass
 class _Cursor:
     """Reads a slice once; ``next`` is the first event that has not come yet."""
@@ -214,7 +211,8 @@ class _Cursor:
             f"SELECT sequence, {', '.join(_FIELDS)} {_FROM}{span}{self.part.condition} "
             "ORDER BY symbol, feed_id, sequence"
         )
-        stream = self.db.stream(sql, {**self.part.parameters, **bounds}, _settings(self.db))
+        settings = _EMBEDDED_SETTINGS if self.address.embedded else {}
+        stream = self.db.stream(sql, {**self.part.parameters, **bounds}, settings)
         self.incoming = self.open.enter_context(stream)
 
     def _count(self, span: str, bounds: Mapping[str, int]) -> int:
