@@ -100,6 +100,7 @@ def events(symbol: str, count: int) -> pa.Table:
 def test_status_shows_rows_and_feeds_that_are_half_loaded(capsys, clickhouse_url):
     with ClickHouse(address_of(clickhouse_url, "")) as db:
         schema.migrate(db, schema.migrations()[:1])
+        db.command("SYSTEM STOP MERGES market_data_feeds")
         for symbol, count, status in (("AAA", 5, "complete"), ("BBB", 3, "loading"), ("CCC", 0, "loading")):
             db.insert("market_data_feeds", feed(symbol, 5, "loading"))
             db.insert("market_data_feeds", feed(symbol, 5, status))
