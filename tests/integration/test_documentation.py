@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import shown_apart, shown_by
@@ -113,3 +114,15 @@ def test_the_option_of_the_configuration_page_is_found_in_its_folder(environment
     example_modules(folder)
     words = ["+strategy=market_maker", "latency=office", "--config-dir", str(folder), "--cfg", "job"]
     assert "entry_ns: 700us" in shown_apart(words, tmp_path, environment)
+
+
+def test_the_python_of_the_databases_page_reads_a_run(environment, tmp_path, monkeypatch):
+    (snippet,) = (body for page, body in fences("python") if page == "databases.md")
+    shown_by(["+strategy=ou_pairs", "data.duration_ns=1min"], tmp_path, environment)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(snippet, found)
+    run = found["run"]
+    assert run.record.strategy == "ou_pairs"
+    assert len(found["fills"]) == run.record.counts["fills"] > 10
+    assert found["busy"].to_pylist() == [{"run_id": run.run_id, "count_fills": len(found["fills"])}]
