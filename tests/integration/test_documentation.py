@@ -118,7 +118,7 @@ def test_the_option_of_the_configuration_page_is_found_in_its_folder(environment
 
 def test_the_python_of_the_databases_page_reads_a_run(environment, tmp_path, monkeypatch):
     (snippet,) = (body for page, body in fences("python") if page == "databases.md")
-    shown_by(["+strategy=ou_pairs", "data.duration_ns=1min"], tmp_path, environment)
+    shown_by(["+strategy=ou_pairs", "data.duration_ns=5min"], tmp_path, environment)
     monkeypatch.chdir(tmp_path)
     found: dict[str, Any] = {}
     exec(snippet, found)
