@@ -173,12 +173,19 @@ class _Cursor:
     def batches(self) -> Generator[pa.RecordBatch, None, None]:
         """Yield what the database sends, less what came before, and check that nothing is missing."""
         try:
-            while (batch := patiently(self._batch)) is not None:
+            while (batch := self._next_batch()) is not None:
                 fresh = self._checked(batch)
                 if fresh.num_rows:
                     yield fresh
         finally:
             self._close()
+
+    def _next_batch(self) -> pa.RecordBatch | None:
+        """The next batch, and with patience if the connection drops; None at the end."""
+        try:
+            return self._batch()
+        except UnreachableError:
+            return patiently(self._batch)
 
     def _batch(self) -> pa.RecordBatch | None:
         """The next batch; None at the end. After a failure, ask again from where we are."""
