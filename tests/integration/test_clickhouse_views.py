@@ -104,12 +104,15 @@ def _by_hand(db: ClickHouse) -> None:
     ]
     both = [("fa", "A", "exchange", i, *row) for i, row in enumerate(touch)]
     both += [("fa", "A", "local", i, row[0] + MS, *row[1:]) for i, row in enumerate(touch)]
-    for _ in range(2):  # what is stored twice counts once
-        insert(db, "market_touch", "feed_id, symbol, clock, sequence, ts, bid_px, ask_px", both)
-        _orders_and_fills_by_hand(db)
+    for order in (
+        1,
+        -1,
+    ):  # what is stored twice counts once; the same rows in the same order would be stored once
+        insert(db, "market_touch", "feed_id, symbol, clock, sequence, ts, bid_px, ask_px", both[::order])
+        _orders_and_fills_by_hand(db, order)
 
 
-def _orders_and_fills_by_hand(db: ClickHouse) -> None:
+def _orders_and_fills_by_hand(db: ClickHouse, order: int) -> None:
     ms = [1_500_000, 2_000_000, 3_000_000]
     steps = [
         (1, "A", "submitted", "entry", ms[0], 1.0, None),
@@ -125,7 +128,7 @@ def _orders_and_fills_by_hand(db: ClickHouse) -> None:
         (4, "B", "submitted", "exit", 2 * H, 2.0, None),
     ]
     columns = "run_id, sequence, order_id, symbol, event, tag, local_ts, qty, queue_ahead_qty"
-    insert(db, "backtest_orders", columns, [("hand", i, *step) for i, step in enumerate(steps)])
+    insert(db, "backtest_orders", columns, [("hand", i, *step) for i, step in enumerate(steps)][::order])
     fills = [
         (1, "A", "buy", "entry", True, 1_600_000, 2_100_000, 100.5, 1.0, 0.0, 0.25),
         (3, "A", "sell", "entry", False, 5 * S, 4_000_000, 101.0, 2.0, 0.0, 0.5),
@@ -133,12 +136,18 @@ def _orders_and_fills_by_hand(db: ClickHouse) -> None:
     ]
     columns = "order_id, symbol, side, tag, maker, exch_ts, local_ts, px, qty, slippage_bps, fee"
     insert(
-        db, "backtest_fills", f"run_id, sequence, {columns}", [("hand", i, *f) for i, f in enumerate(fills)]
+        db,
+        "backtest_fills",
+        f"run_id, sequence, {columns}",
+        [("hand", i, *f) for i, f in enumerate(fills)][::order],
     )
     trades = [(0, 5 * MS, "A", False, "entry", "stop", 7.0), (5 * MS, 2 * H, "B", True, "exit", "none", -3.0)]
     columns = "entry_ts, exit_ts, symbol, open, entry_tag, exit_tag, gross_pnl"
     insert(
-        db, "backtest_trades", f"run_id, sequence, {columns}", [("hand", i, *t) for i, t in enumerate(trades)]
+        db,
+        "backtest_trades",
+        f"run_id, sequence, {columns}",
+        [("hand", i, *t) for i, t in enumerate(trades)][::order],
     )
     samples = [
         (S, "A", 1.0, 5.0),
@@ -153,11 +162,15 @@ def _orders_and_fills_by_hand(db: ClickHouse) -> None:
         db,
         "backtest_timeseries",
         f"run_id, sequence, {columns}",
-        [("hand", i, *s) for i, s in enumerate(samples)],
+        [("hand", i, *s) for i, s in enumerate(samples)][::order],
     )
 
 
 def test_order_behaviour_by_hand(place: Place) -> None:
+    (doubled,) = place.db.query("SELECT count() AS n FROM backtest_fills WHERE run_id = 'hand'")[
+        "n"
+    ].to_pylist()
+    assert doubled == 2 * len(rows(place.db, "whole_fills", "hand"))
     by_tag = {(row["symbol"], row["tag"]): row for row in rows(place.db, "order_behaviour", "hand")}
     entry, exit_ = by_tag["A", "entry"], by_tag["B", "exit"]
     counts = ("orders", "filled", "partial", "cancelled", "expired", "rejected", "open", "requests", "fills")

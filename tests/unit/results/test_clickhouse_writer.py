@@ -381,13 +381,15 @@ def test_the_row_that_says_that_a_batch_is_whole_comes_after_its_rows(run, make_
 
 
 def test_a_run_under_way_and_a_second_delivery_are_left_alone(
-    clickhouse_front, run, make_summary, make_tables, url
+    clickhouse_front, run, make_summary, make_tables, cut, url, capsys
 ):
     clickhouse_front.fail("error", code=243, match="INSERT", times=10_000)
     writer = build(Clickhouse(url=url, **QUICK))
     writer.before_run(run)
-    writer.on_slice(run, batch(make_tables(12)))
     until(lambda: waiting(run, url))
+    for part in cut(make_tables(12), [0.5]):
+        writer.on_slice(run, batch(part))
+    assert capsys.readouterr().err.count("bt: warning: ") == 1
     clickhouse_front.heal()
     assert flush(run, url).busy == (run.run_id,)
     assert [left.busy for left in waiting(run, url)] == [True]
