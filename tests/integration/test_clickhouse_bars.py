@@ -18,6 +18,7 @@ import pyarrow as pa
 import pytest
 from bar_stores import DAY_NS, OPEN_US, bars_of, store_bars
 from clickhouse_front import ClickhouseFront
+from documentation import fences
 
 from bt_framework.bars import closes
 from bt_framework.bars.closes import BarRange
@@ -486,8 +487,11 @@ def test_the_view_of_bars_that_count_has_those_and_no_others(server: Address, st
     with ClickHouse(server) as db:
         db.insert("bars", db.query("SELECT * REPLACE ('another' AS load_id, 9.0 AS close) FROM bars LIMIT 1"))
         view = db.query("SELECT * FROM bars_current ORDER BY source, symbol, datetime")
+        (documented,) = [sql for page, sql in fences("sql") if "FROM bars_current" in sql]
+        months = db.query(documented.replace("'synthetic'", "'test'")).to_pylist()
     assert view.column_names == ["source", "symbol", "interval_ns", *BAR_SCHEMA.names[1:]]
     assert view["close"].to_pylist() == [1.0, 2.0, 3.0]
+    assert [row["close"] for row in months] == [3.0]
     assert set(view["interval_ns"].to_pylist()) == {DAY_NS}
 
 
