@@ -69,7 +69,7 @@ class Contents:
         return vars(self) | {
             "rows": self.rows or {},
             "bytes": self.bytes or {},
-            "feeds": [vars(f) | {"complete": f.complete} for f in self.feeds],
+            "feeds": [vars(f) for f in self.feeds],
             "spool": [vars(run) for run in self.spool],
         }
 

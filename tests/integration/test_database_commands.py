@@ -101,7 +101,8 @@ def test_status_shows_rows_and_feeds_that_are_half_loaded(capsys, clickhouse_url
     with ClickHouse(address_of(clickhouse_url, "")) as db:
         schema.migrate(db, schema.migrations()[:1])
         db.command("SYSTEM STOP MERGES market_data_feeds")
-        for symbol, count, status in (("AAA", 5, "complete"), ("BBB", 3, "loading"), ("CCC", 0, "loading")):
+        states = (("AAA", 5, "complete"), ("BBB", 3, "loading"), ("CCC", 0, "loading"), ("DDD", 5, "loading"))
+        for symbol, count, status in states:
             db.insert("market_data_feeds", feed(symbol, 5, "loading"))
             db.insert("market_data_feeds", feed(symbol, 5, status))
             db.insert("market_data", events(symbol, count))
@@ -113,16 +114,17 @@ def test_status_shows_rows_and_feeds_that_are_half_loaded(capsys, clickhouse_url
     assert f"version 1 of {schema.HEAD}, lacks {names}: bt db migrate url={clickhouse_url}" in out
     assert lines[1] == ["table", "rows", "MB"]
     assert [line[0] for line in lines[2:4]] == ["market_data", "market_data_feeds"]
-    assert lines[3][1] == "3"  # each was written twice
+    assert lines[3][1] == "4"  # each was written twice
     assert [" ".join(line) for line in lines[4:]] == [
-        "feeds: 1 complete of 3",
+        "feeds: 1 complete of 4",
         "half-loaded: BBB BBB-0123, 3 of 5 events. Finish it: bt db load with the same files",
         "half-loaded: CCC CCC-0123, 0 of 5 events. Finish it: bt db load with the same files",
+        "half-loaded: DDD DDD-0123, 5 of 5 events. Finish it: bt db load with the same files",
     ]
     _, out, _ = bt(capsys, "status", f"url={clickhouse_url}", "--json")
     (seen,) = json.loads(out)
     assert [(f["symbol"], f["loaded"], f["complete"]) for f in seen["feeds"]] == (
-        [("AAA", 5, True), ("BBB", 3, False), ("CCC", 0, False)]
+        [("AAA", 5, True), ("BBB", 3, False), ("CCC", 0, False), ("DDD", 5, False)]
     )
 
 

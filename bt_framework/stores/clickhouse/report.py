@@ -32,17 +32,16 @@ class TableSize:
 
 @dataclass(frozen=True)
 class FeedState:
-    """A feed of market_data: how many of its events are there."""
+    """A feed of market_data: how many of its events are there.
+
+    It is complete once its load has ended: its best prices come after the last event.
+    """
 
     feed_id: str
     symbol: str
     events: int
     loaded: int
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is missing."""
-        return self.loaded == self.events
+    complete: bool
 
 
 @dataclass(frozen=True)
@@ -113,6 +112,7 @@ def _feeds(db: ClickHouse) -> tuple[FeedState, ...]:
             f["symbol"],
             f["events"],
             f["events"] if f["status"] == "complete" else loaded.get((f["symbol"], f["feed_id"]), 0),
+            f["status"] == "complete",
         )
         for f in feeds
     )
