@@ -213,7 +213,7 @@ def _move(file: Path, insert: Callable[[Part], None]) -> int:
     part = _part(file)
     insert(part)
     file.unlink()
-    return part.rows.num_rows
+    return int(part.rows.num_rows)
 
 
 def _part(file: Path) -> Part:
