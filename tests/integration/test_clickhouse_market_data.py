@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import uuid
@@ -70,6 +71,15 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def stored(folder: Path, symbol: str, events: np.ndarray | None = None, **options: Any) -> StoredFeed:
     events = clean_events(400) if events is None else events
     return EventStore(folder / "store").load(ArrayFeed(events, symbol, **options))
+
+
+@functools.cache
+def many_events() -> np.ndarray:
+    """Of several batches, and such that they do not compress to nothing."""
+    events = clean_events(4_000)
+    for name in ("fval", "ival"):
+        events[name] = np.random.default_rng(1).integers(0, 2**64, len(events), np.uint64).view(EVENT[name])
+    return events
 
 
 def load(address: Address, feed: StoredFeed) -> Loaded:
@@ -280,15 +290,12 @@ def test_the_touch_is_loaded_by_both_clocks(tmp_path, address, symbol):
 def test_after_a_dropped_connection_reading_goes_on_after_the_last_event(
     tmp_path, url, address, symbol, clickhouse_front, fault
 ):
-    events = clean_events(6_000)
-    for name in ("fval", "ival"):  # so that it does not compress to nothing
-        events[name] = np.random.default_rng(1).integers(0, 2**64, len(events), np.uint64).view(EVENT[name])
-    feed = stored(tmp_path, symbol, events)
+    feed = stored(tmp_path, symbol, many_events())
     load(address, feed)
     clickhouse_front.heal()
     for after_bytes in (300_000, 0, 500_000):
         clickhouse_front.fail(fault, match=READ, after_bytes=after_bytes, code=210)
-    back = read(tmp_path, url, symbol, chunk_rows=20_000)
+    back = read(tmp_path, url, symbol, chunk_rows=15_000)
     assert back.content_hash == feed.content_hash
     assert len(clickhouse_front.requests(READ)) >= 4
 
@@ -354,9 +361,9 @@ def test_a_filter_leaves_out_what_it_does_not_want(tmp_path, url, address, symbo
 def test_an_answer_that_ends_early_without_a_word_is_noticed(
     tmp_path, url, address, symbol, clickhouse_front, monkeypatch, where
 ):
-    feed = stored(tmp_path, symbol, clean_events(6_000))
+    feed = stored(tmp_path, symbol, many_events())
     load(address, feed)
-    whole, batches_kept = ClickHouse.stream, iter([1, 2])
+    whole, batches_kept = ClickHouse.stream, iter([1, 1])
 
     @contextmanager
     def cut(self, sql, *arguments):
