@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import resource
 import signal
@@ -11,11 +10,12 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from at_once import PROCESSES, at_once
 
 from bt_framework.errors import StorageError
 from bt_framework.results.record import RunRecord
@@ -59,18 +59,11 @@ def _write_runs(place, url: str, worker: int, barrier) -> None:
 
 
 def test_eight_processes_that_write_at_once_lose_no_run_and_no_row(place):
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sqlalchemy", "bt_framework.stores.relational.sqlite"])
-    barrier, url = context.Barrier(8), os.environ.get("BT_POSTGRES_URL", "")
-    workers = [context.Process(target=_write_runs, args=(place, url, n, barrier)) for n in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-    assert [worker.exitcode for worker in workers] == [0] * 8
+    url = os.environ.get("BT_POSTGRES_URL", "")
+    assert at_once(_write_runs, place, url) == [0] * PROCESSES
     store = opened(place)
     found = {record.run_id: record for record in store.list()}
-    assert sorted(found) == sorted(f"run-{w}-{n}" for w in range(8) for n in range(RUNS_EACH))
+    assert sorted(found) == sorted(f"run-{w}-{n}" for w in range(PROCESSES) for n in range(RUNS_EACH))
     for record in found.values():
         worker = int(record.run_id.split("-")[1])
         known = (record.status, record.note, record.metrics["pnl"], record.tags[1])
@@ -80,14 +73,14 @@ def test_eight_processes_that_write_at_once_lose_no_run_and_no_row(place):
             query = f"SELECT run_id, count(*), max(sequence) FROM backtest_{name} GROUP BY run_id"
             assert {tuple(row[1:]) for row in connection.exec_driver_sql(query)} == {(20, 19)}, name
             query = f"SELECT count(DISTINCT run_id) FROM backtest_{name}"
-            assert connection.exec_driver_sql(query).scalar() == 8 * RUNS_EACH
+            assert connection.exec_driver_sql(query).scalar() == PROCESSES * RUNS_EACH
 
 
 LONG = [
     "+strategy=market_maker",
     "strategy.requote_ns=20ms",
     "equity_interval_ns=100ms",
-    "data.duration_ns=2min",
+    "data.duration_ns=1min",
     "slice_wakes=200",
     "console=plain",
     "writer=[]",
@@ -123,7 +116,9 @@ def test_a_killed_run_is_lost_in_the_list_and_its_rows_are_whole_slices(place, t
     store = opened(place)
     deadline = time.monotonic() + 90
     while not (found := [r.run_id for r in store.list() if store.tables(r.run_id)]):
-        assert killed.poll() is None, killed.communicate()
+        with suppress(subprocess.TimeoutExpired):
+            killed.wait(0.05)
+        assert killed.returncode is None, killed.communicate()
         assert time.monotonic() < deadline
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=60)
@@ -189,7 +184,7 @@ print([m for m in ("sqlalchemy", "alembic", "psycopg", "lark", "clickhouse_conne
 
 
 def test_a_run_that_makes_its_sqlite_file_and_keeps_rows_there_imports_no_sqlalchemy(tmp_path, complete):
-    keys = ["+strategy=ou_pairs", "data.duration_ns=2min", "console=plain", "store.tables=[fills, equity]"]
+    keys = [*LONG, "slice_wakes=200000", "store.tables=[fills, equity]"]
     done = subprocess.run(
         [sys.executable, "-c", START, *keys],
         cwd=tmp_path,

@@ -147,7 +147,7 @@ def store(postgres_server) -> PostgresStore:
         return PostgresStore()
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     names=st.lists(
         NAMES | st.sampled_from(["\\.", "\\N", '"', "a,b", "\r\n", "NULL", " "]), min_size=2, max_size=2

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import sqlite3
-import sys
 from contextlib import closing
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from at_once import PROCESSES, at_once
 
 from bt_framework.errors import StorageError
 from bt_framework.stores.relational import HEAD, REVISIONS
@@ -288,31 +287,18 @@ def test_tables_of_somebody_else_are_left_alone(url):
     assert status(database).revision == ""
 
 
-def _first_use(url: str, number: int, barrier) -> None:
+def _first_use(url: str, must_upgrade: bool, number: int, barrier) -> None:
     store = ResearchStore(url)
     barrier.wait(60)
-    if store._database.is_sqlite or number % 2:
-        store.register_symbols([f"S{number}"], "etf")
-    else:
+    if must_upgrade or number % 2:
         upgrade(store.database)
-        store.register_symbols([f"S{number}"], "etf")
+    store.register_symbols([f"S{number}"], "etf")
 
 
 @pytest.mark.parametrize("begins", ["empty", "older"])
 def test_eight_processes_that_come_first_at_once_make_one_schema(url, begins):
-    if begins == "older":
-        database = old_research(url)
-        if not database.is_sqlite:
-            upgrade(database)
-    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-    context.set_forkserver_preload(["sqlalchemy", "alembic.command", "bt_framework.stores.research"])
-    barrier = context.Barrier(8)
-    workers = [context.Process(target=_first_use, args=(url, n, barrier)) for n in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-    assert [worker.exitcode for worker in workers] == [0] * 8
-    database = Database(url)
+    is_old = begins == "older"
+    database = old_research(url) if is_old else Database(url)
+    assert at_once(_first_use, url, is_old and not database.is_sqlite) == [0] * PROCESSES
     assert status(database).is_current
-    assert len(ResearchStore(url).symbols("etf")) == 8 + (2 if begins == "older" else 0)
+    assert len(ResearchStore(url).symbols("etf")) == PROCESSES + 2 * is_old
