@@ -86,7 +86,8 @@ class PostgresServer:
 @contextlib.contextmanager
 def running() -> Iterator[PostgresServer]:
     """Make a server, and remove it at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="bt-postgres-"))
+    # Another user must be able to get there.
+    folder = Path(tempfile.mkdtemp(prefix="bt-postgres-", dir="/tmp" if _as_user() else None))
     try:
         _own(folder)
         secret = folder / "password"
