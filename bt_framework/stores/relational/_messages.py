@@ -25,7 +25,7 @@ class Subject:
 
     what: str = "database"
     another: str = "url=URL"
-    anew: str = "restore a copy of it"
+    anew: str = "restore a copy of it."
     waits: str = ""
     refers_to: tuple[str, str] = ("run", "Bring it in with: bt runs reindex")
 
@@ -33,7 +33,7 @@ class Subject:
 RESEARCH = Subject(
     "research store",
     "store_dir=FOLDER, or $BT_RESEARCH_URL",
-    "bt validate and bt screen make it anew",
+    "bt validate and bt screen make it anew.",
     refers_to=("pair or symbol", "Register it first: put_universe, register_symbols"),
 )
 INDEX = Subject("index", "store.path=FILE", "rebuild it with: bt runs reindex", "store.busy_timeout_ns")
@@ -64,13 +64,18 @@ def explain(subject: Subject, name: str, text: str) -> str:
 
 
 def _problem(subject: Subject, text: str) -> tuple[str, str]:
+    for marks, problem, fix in (*_of_everybody(subject), *_OF_SERVERS):
+        if any(mark in text for mark in marks):
+            return problem, fix
+    return "cannot be used", f"Check it, or choose another: {subject.another}."
+
+
+def _of_everybody(subject: Subject) -> tuple[tuple[tuple[str, ...], str, str], ...]:
+    """(what the driver's text may hold, problem, fix) of what goes wrong with both kinds of database."""
     another = f"choose another: {subject.another}"
-    known = (
-        (
-            ("locked", "lock timeout"),
-            "is locked by another process",
-            f"Try again, or raise {subject.waits}." if subject.waits else "Try again when it has finished.",
-        ),
+    patience = f"Try again, or raise {subject.waits}." if subject.waits else "Try again when it has finished."
+    return (
+        (("locked", "lock timeout"), "is locked by another process", patience),
         (("statement timeout",), "takes too long", "Try again, or raise store.statement_timeout_ns."),
         (
             ("readonly", "read-only", "unable to open"),
@@ -82,11 +87,7 @@ def _problem(subject: Subject, text: str) -> tuple[str, str]:
             "cannot be written",
             f"Free space there, or {another}.",
         ),
-        (
-            ("not a database", "malformed"),
-            "is damaged",
-            f"Move it away; {subject.anew}" + ("" if ": " in subject.anew else "."),
-        ),
+        (("not a database", "malformed"), "is damaged", f"Move it away; {subject.anew}"),
         (
             ("already exists",),
             "holds tables of the same name that something else has made",
@@ -102,12 +103,7 @@ def _problem(subject: Subject, text: str) -> tuple[str, str]:
             "refuses a value",
             "It breaks a rule of its table; if it comes from this program, report it.",
         ),
-        *_OF_SERVERS,
     )
-    for marks, problem, fix in known:
-        if any(mark in text for mark in marks):
-            return problem, fix
-    return "cannot be used", f"Check it, or {another}."
 
 
 _CREDENTIALS = "Give user and password in $PGUSER and $PGPASSWORD, or in ~/.pgpass."
