@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bt_framework.data.streams import prefetched
 from bt_framework.errors import DataError
 from bt_framework.records import EVENT
 from bt_framework.stores.clickhouse.connection import ClickHouse, UnreachableError
@@ -130,9 +129,8 @@ def read_events(address: Address, part: Slice, chunk_rows: int = CHUNK_ROWS) -> 
         If the database cannot be reached for long.
     """
     block = np.empty(BLOCK_ROWS, EVENT)
-    with ExitStack() as stack:
-        sent = stack.enter_context(closing(_Cursor(address, part, chunk_rows).batches()))
-        for batch in stack.enter_context(closing(prefetched(sent))):
+    with closing(_Cursor(address, part, chunk_rows).batches()) as batches:
+        for batch in batches:
             if batch.num_rows > len(block):
                 block = np.empty(batch.num_rows, EVENT)
             rows = block[: batch.num_rows]
