@@ -100,9 +100,10 @@ def test_interpolations_are_resolved(host: PluginHost, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("note", ["${oc.env:HOME}", "a \\${b} ${c}", "${", "\\"])
 def test_a_mapping_is_taken_literally(host: PluginHost, note: str) -> None:
-    config = compose(RUN, host=host).resolved | {"note": note, "tags": [note]}
+    config = compose([*RUN, "data=npz"], host=host).resolved | {"note": note}
+    config["data"] = {**config["data"], "files": [note]}
     resolved = composition_of(config, host=host).resolved
-    assert (resolved["note"], resolved["tags"]) == (note, [note])
+    assert (resolved["note"], resolved["data"]["files"]) == (note, [note])
 
 
 def test_the_same_run_written_in_two_ways_resolves_to_the_same(host: PluginHost) -> None:
