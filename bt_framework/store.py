@@ -220,8 +220,13 @@ class _InClickHouse(Store):
 
     def __init__(self, address: Address) -> None:
         from bt_framework.stores.clickhouse.connection import ClickHouse
+        from bt_framework.stores.clickhouse.report import is_chdb
         from bt_framework.stores.clickhouse.runs import ClickHouseRuns
 
+        if address.folder is not None and not is_chdb(address.folder):
+            raise StorageError(
+                f"there is no chDB in {address.folder}. Name a folder that has one; writer=clickhouse makes one."
+            )
         self.name = address.name
         self._db = ClickHouse(address)
         try:

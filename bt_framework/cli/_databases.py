@@ -123,7 +123,7 @@ def print_contents(contents: Contents) -> None:
     ]
     if rows:
         print_table(("  table", "rows", "MB"), rows, right=("rows", "MB"))
-    elif contents.version:
+    elif contents.rows:  # those of an older version may have other names, and are not counted
         click.echo("  its tables are empty")
     for line in (*_feed_lines(contents.feeds), *_spool_lines(contents.spool)):
         click.echo("  " + line)

@@ -474,7 +474,7 @@ def test_hostile_names_are_values(tmp_path, url, address, name):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"feed_ids": ["' OR 1"]}, "data.feed_ids must be ids of feeds"),
+        ({"feed_ids": ["' OR 1"]}, "data.feed_ids must be ids of feeds.*bt db status --json lists them"),
         ({"feed_ids": ["abc"]}, "at least their first 6 digits"),
         ({"chunk_rows": 0}, "data.chunk_rows must be >= 1, was 0"),
         ({"symbols": ["A", "A"]}, "data.symbols must differ from each other"),

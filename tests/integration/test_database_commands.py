@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ from bt_framework.stores.clickhouse import schema
 from bt_framework.stores.clickhouse.address import address_of
 from bt_framework.stores.clickhouse.connection import ClickHouse
 
+OLD_INDEX = Path(__file__).parents[1] / "unit/stores/relational/old_index.sql"
 SECRET = "w0rd-that-nobody-may-see"
 
 
@@ -185,6 +187,17 @@ def test_relational_databases_are_made_upgraded_and_shown_by_their_url(capsys, t
     code, out, _ = bt(capsys, "status", url)
     assert code == 2
     assert "9999" in out
+
+
+def test_tables_of_an_older_version_are_not_said_to_be_empty(capsys, tmp_path):
+    path = tmp_path / "index.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript(OLD_INDEX.read_text(encoding="utf-8"))
+        connection.commit()
+    code, out, _ = bt(capsys, "status", f"url=sqlite:///{path}")
+    assert code == 0
+    assert "made by an older version of bt: bt db migrate url=" in out
+    assert "empty" not in out
 
 
 def test_a_postgres_database_is_made_and_shown_without_its_password(capsys, monkeypatch, postgres_url):

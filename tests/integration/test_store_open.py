@@ -136,6 +136,12 @@ print("same")
     assert done.stdout.endswith("same\n"), done.stdout + done.stderr
 
 
+def test_a_folder_without_chdb_is_refused_and_not_made(tmp_path):
+    with pytest.raises(StorageError, match="there is no chDB in"):
+        store.open(f"chdb://{tmp_path}/mistyped")
+    assert not (tmp_path / "mistyped").exists()
+
+
 def test_a_table_that_is_nowhere_is_named(places, tmp_path):
     shutil.copytree(places["folder"], tmp_path / "runs", ignore=shutil.ignore_patterns("index.*"))
     reindex(SqliteStore(tmp_path / "runs" / "index.sqlite"), tmp_path / "runs")

@@ -17,6 +17,7 @@ _SHORTEST_SECRET = 4
 """A shorter one would be found in the middle of any word."""
 _BUSY_STATUS = ("429", "500", "502", "503", "504")
 _NO_SPACE = re.compile(r"no space left|not enough space|disk quota exceeded|errno: ?28\b", re.IGNORECASE)
+_READ_ONLY = re.compile(r"^Setting \w+ is readonly", re.IGNORECASE)
 
 
 class UnreachableError(StorageError):
@@ -72,6 +73,8 @@ def explain(error: BaseException, address: Address, secrets: Sequence[str] = ())
     code = _code(error)
     if _NO_SPACE.search(text):
         code = 243
+    elif _READ_ONLY.search(text):  # the client itself says so, without a code
+        code = 164
     if code in _PASSING:
         return UnreachableError(f"{where} {_PASSING[code]} (code {code}: {text}). Try again later.")
     if code is not None:

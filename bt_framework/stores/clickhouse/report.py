@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bt_framework.stores.clickhouse import schema
@@ -60,6 +61,11 @@ class Report:
     feeds: tuple[FeedState, ...] = ()
 
 
+def is_chdb(folder: Path) -> bool:
+    """Whether chDB has something in a folder."""
+    return any((folder / name).exists() for name in _CHDB_FILES)
+
+
 def report(address: Address) -> Report:
     """Look at a database without changing it; chDB's folder is not made if it is not there.
 
@@ -68,7 +74,7 @@ def report(address: Address) -> Report:
     StorageError
         If it cannot be reached, opened or read.
     """
-    if address.folder is not None and not any((address.folder / name).exists() for name in _CHDB_FILES):
+    if address.folder is not None and not is_chdb(address.folder):
         names = tuple(m.name for m in schema.migrations())
         return Report("", schema.SchemaStatus(0, schema.HEAD, names))
     with ClickHouse(address) as db:

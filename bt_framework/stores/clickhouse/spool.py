@@ -201,7 +201,7 @@ def deliver(folder: Path, insert: Callable[[Part], None]) -> Delivered:
                         sizes.append(_move(file, insert))
                 except BtError as error:
                     raise StorageError(
-                        f"{error} {len(sizes):,} files were delivered, the others stay in {folder}."
+                        f"{error}\n{len(sizes):,} files were delivered, the others stay in {folder}."
                     ) from None
                 _remove(run)
                 done.append(run.name)

@@ -62,7 +62,7 @@ class Clickhouse(TradedBars, _Chosen):
             if len(feed_id) < LEAST_ID_DIGITS or set(feed_id) - set("0123456789abcdef"):
                 raise ConfigError(
                     f"data.feed_ids must be ids of feeds or at least their first {LEAST_ID_DIGITS} digits, was "
-                    f"{feed_id!r}. bt db status lists them."
+                    f"{feed_id!r}. bt db status --json lists them."
                 )
 
     def _refuse_idle_keys(self) -> None:

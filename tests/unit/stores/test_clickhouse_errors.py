@@ -33,6 +33,12 @@ def test_the_text_of_the_server_is_kept_without_what_is_around_it() -> None:
     )
 
 
+def test_a_setting_that_the_client_may_not_send_means_a_user_who_may_only_read() -> None:
+    error = explain(ProgrammingError("Setting async_insert is readonly"), SERVER)
+    assert "is read-only for this user" in str(error)
+    assert type(error) is StorageError
+
+
 def test_a_long_text_is_cut_and_a_secret_in_it_hidden() -> None:
     assert len(str(explain(server_says(47, "x" * 5_000), SERVER))) < 500
     shown = str(explain(server_says(47, "no hunter22 and no cat"), SERVER, ("hunter22", "cat", "")))
