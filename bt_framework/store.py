@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,11 @@ INDEX_FILE = "index.sqlite"
 """Where ``store=sqlite`` keeps the runs of a folder."""
 
 _LEFT_OUT = ("record", "updated_at_ns")
+_STATEMENT = re.compile(
+    r"syntax error|incomplete input|does not exist|no such (column|table|function)|readonly database|"
+    r"read-only transaction"
+)
+"""What databases say of a statement that is wrong, or that would write."""
 _SHOWN = tuple(c for c in RUN_COLUMNS if c.name not in _LEFT_OUT)
 
 
@@ -200,6 +206,7 @@ class _Relational(Store):
     def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         import pyarrow as pa
         from sqlalchemy import text
+        from sqlalchemy.exc import DBAPIError
 
         with self._database.reading() as connection:
             if connection is None:
@@ -210,8 +217,16 @@ class _Relational(Store):
                 connection.exec_driver_sql("SET TRANSACTION READ ONLY")
                 # Statements that are prepared are single ones: none can end the transaction and go on.
                 connection.connection.driver_connection.prepare_threshold = 0  # type: ignore[union-attr]
-            found = connection.execute(text(query), dict(parameters or {}))
-            names, rows = list(found.keys()), found.all()
+            try:
+                found = connection.execute(text(query), dict(parameters or {}))
+                names, rows = list(found.keys()), found.all()
+            except DBAPIError as error:
+                said = str(error.orig).strip().partition("\n")[0]
+                if not _STATEMENT.search(said):
+                    raise
+                raise StorageError(
+                    f"{self.name} cannot read the statement ({said}). It is only read from."
+                ) from None
         return pa.table({name: [row[i] for row in rows] for i, name in enumerate(names)})
 
 

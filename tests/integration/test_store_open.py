@@ -114,6 +114,17 @@ def test_sql_reads_with_bound_values_and_changes_nothing(places, place):
         assert opened.sql("SELECT count(*) AS n FROM backtest_metrics").column("n").to_pylist() == [2]
 
 
+@pytest.mark.parametrize("place", ["sqlite", "postgres"])
+@pytest.mark.parametrize(
+    "statement",
+    ["SELEC 1", "SELECT nosuch FROM backtest_runs", "SELECT * FROM nosuch", "DELETE FROM backtest_runs"],
+)
+def test_a_wrong_statement_is_not_taken_for_a_wrong_database(places, place, statement):
+    with store.open(places[place]) as opened, pytest.raises(StorageError) as caught:
+        opened.sql(statement)
+    assert "cannot read the statement (" in str(caught.value)
+
+
 def test_a_folder_of_chdb_answers_as_the_run_folder_does(tmp_path):
     """In a process of its own: there is one folder of chDB per process."""
     script = """
