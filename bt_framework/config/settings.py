@@ -22,6 +22,9 @@ LONGEST_NOTE = 1_000
 
 _TAG = re.compile(r"""[^\s()\[\],"'<>=!]+""")
 
+_BELOW_US = re.compile(r"[.,]\d{6}(\d+)")
+"""What `datetime` drops of a fraction of a second: everything below a microsecond."""
+
 
 @dataclass
 class Settings(BaseConfig):
@@ -108,15 +111,19 @@ def check_labels(tags: Sequence[str], note: str) -> None:
 
 
 def parse_time_ns(text: str, name: str) -> int:
-    """ns UTC of an ISO-8601 time; `name` is the key, for the message."""
+    """ns UTC of an ISO-8601 time with up to nine digits of a second; `name` is the key, for the message."""
+    below_us = _BELOW_US.search(text)
+    digits = below_us[1].rstrip("0") if below_us else ""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigError(
             f"{name} must be an ISO-8601 time, was {text!r}. Write for example 2024-08-09T12:00:00Z."
         ) from None
+    if len(digits) > 3:
+        raise ConfigError(f"{name} must have at most nine digits after the second, was {text!r}.")
     since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since // timedelta(microseconds=1)) * 1_000
+    return (since // timedelta(microseconds=1)) * 1_000 + int(digits.ljust(3, "0"))
 
 
 @dataclass
