@@ -69,18 +69,17 @@ def _postgres(stack: contextlib.ExitStack) -> str:
     return str(server.url(server.new_database()))
 
 
-def _run(overrides: list[str], hours: float, runs_dir: Path) -> tuple[Child, dict[str, Any]]:
+def _run(overrides: list[str], simulated: list[str], runs_dir: Path) -> tuple[Child, dict[str, Any]]:
     """A whole process, and the outcome that it printed."""
-    command = ["+strategy=market_maker", f"data.duration_ns={round(hours * 3_600)}s", "console=json"]
     env = clean_env(BT_STORE_DIR=str(work_dir() / "store"), BT_CACHE_DIR=str(work_dir() / "cache"))
-    done = run_child(
-        [sys.executable, "-m", "bt_framework", *command, *overrides, f"runs_dir={runs_dir}"], env
-    )
+    command = [sys.executable, "-m", "bt_framework", *simulated, "console=json"]
+    done = run_child([*command, *overrides, f"runs_dir={runs_dir}"], env)
     return done, json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(hours: float, rounds: int, only: list[str] | None = None) -> dict[str, Any]:
+def measure(strategy: str, hours: float, rounds: int, only: list[str] | None = None) -> dict[str, Any]:
     """Run all kinds in turns, in an order that changes."""
+    simulated = [f"+strategy={strategy}", f"data.duration_ns={round(hours * 3_600)}s"]
     folder = work_dir() / "writers"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -88,10 +87,10 @@ def measure(hours: float, rounds: int, only: list[str] | None = None) -> dict[st
     with _kinds(folder) as kinds:
         names = [name for name in kinds if not only or name in ("nothing", *only)]
         for name in names:  # compiles, ingests, makes tables
-            _, outcome = _run(kinds[name], hours, folder / "runs")
+            _, outcome = _run(kinds[name], simulated, folder / "runs")
         for turn in range(rounds):
             for name in names if turn % 2 == 0 else reversed(names):
-                child, again = _run(kinds[name], hours, folder / "runs")
+                child, again = _run(kinds[name], simulated, folder / "runs")
                 children.setdefault(name, []).append(child)
                 if again["result_hash"] != outcome["result_hash"]:
                     raise SystemExit(f"{name} changed the result")
@@ -100,6 +99,7 @@ def measure(hours: float, rounds: int, only: list[str] | None = None) -> dict[st
     shutil.rmtree(folder, ignore_errors=True)
     return {
         "benchmark": "writers",
+        "strategy": strategy,
         "hours": hours,
         "rounds": rounds,
         "cpus": os.cpu_count(),
@@ -120,11 +120,12 @@ def _cost(found: list[Child], base: list[Child]) -> float:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="What writing a run's rows costs.")
+    parser.add_argument("--strategy", default="market_maker", help="ou_pairs writes few rows")
     parser.add_argument("--hours", type=float, default=4.0, help="simulated time of the run")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each kind")
     parser.add_argument("--only", nargs="+", help="kinds to measure, beside the baseline")
     args = parser.parse_args()
-    found = measure(args.hours, args.rounds, args.only)
+    found = measure(args.strategy, args.hours, args.rounds, args.only)
     for name, frac in found["cost_frac"].items():
         print(
             f"{name:<12}{found['wall_s'][name]:7.2f} s  {frac:+.1%}, processor {found['cpu_s'][name]:.2f} s"
