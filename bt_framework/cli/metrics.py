@@ -44,7 +44,7 @@ def _recompute(record: RunRecord, store: RunStore) -> list[str]:
     """Replace the metrics of a run; say what has changed.
 
     They are those of the files in its folder or, without any, of the store's rows. What the folder says of the run is
-    taken for true, and what the store knows is put right.
+    taken for true, and the store's rows of the run are written anew in any case: they may say other than its record.
     """
     from bt_framework.results.folder import amend
     from bt_framework.results.recompute import TABLES, metrics_of, recompute
@@ -62,10 +62,9 @@ def _recompute(record: RunRecord, store: RunStore) -> list[str]:
         names = record.names()
         now = metrics_of(record, lambda table: [to_records(store.rows(record.run_id, table), names)])
     changes = next(filter(None, (_changes(before, now) for before in known)), [])
-    if changes:
-        if folder is not None:
-            amend(folder.path, metrics=now)
-        store.put(dataclasses.replace(record, metrics=now))
+    if changes and folder is not None:
+        amend(folder.path, metrics=now)
+    store.put(dataclasses.replace(record, metrics=now))
     return changes
 
 

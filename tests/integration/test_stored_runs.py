@@ -76,6 +76,21 @@ def test_metrics_from_rows_of_the_store_have_the_bits_of_the_run(
     assert (code, f"fills must have 1,000,000 rows, has {result.counts['fills']}." in err) == (1, True)
 
 
+def test_the_row_of_metrics_is_replaced_even_where_the_record_has_the_same(
+    work: Path, store: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from sqlalchemy import text
+
+    result = run(*store)
+    known = open_store(store)
+    with known.database.writing() as connection:
+        connection.execute(text("UPDATE backtest_metrics SET pnl = 1, fees = NULL"))
+    assert metrics(capsys, result.run_id, *store)[0] == 0
+    with known.database.reading() as connection:
+        row = connection.execute(text("SELECT pnl, fees FROM backtest_metrics")).one()
+    assert tuple(row) == (result.metrics["pnl"], result.metrics["fees"])
+
+
 def test_metrics_from_files_have_the_bits_of_the_run_however_it_was_sliced(work: Path) -> None:
     results = [run(f"slice_wakes={wakes}") for wakes in (200_000, 313)]
     assert bits(results[0].metrics) == bits(results[1].metrics)
