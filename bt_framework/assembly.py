@@ -406,8 +406,8 @@ def describe(
         latency={f.spec.symbol: lat.percentiles for f, lat in zip(feeds, latencies, strict=True)},
         inputs=dict(inputs or {}),
         feeds=tuple(f.content_hash for f in feeds),
-        tags=tuple(settings.tags),
-        note=settings.note,
+        tags=tuple(resolved["tags"]),
+        note=resolved["note"],
         git_commit=commit_of(Path.cwd()),
     )
 

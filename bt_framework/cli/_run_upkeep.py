@@ -47,9 +47,11 @@ def tag(which: Sequence[str], add: Sequence[str], remove: Sequence[str]) -> None
 @click.argument("overrides", nargs=-1)
 def note(run_id: str, text: str, overrides: Sequence[str]) -> None:
     """Replace the note of the run RUN_ID by TEXT; an empty one removes it."""
+    from bt_framework.config._secrets import without_passwords
     from bt_framework.config.settings import check_labels
     from bt_framework.stores.upkeep import label
 
+    text = without_passwords(text)
     check_labels((), text)
     arguments = Arguments((), (), tuple(overrides))
     record = arguments.store.get(run_id)

@@ -34,6 +34,9 @@ CONFIG_NAME = "config"
 _HYDRA_LOCK = threading.Lock()
 """Hydra keeps one composition per process in globals; two threads must take turns."""
 
+_stored_schemas: list[tuple[str, str, type]] = []
+"""Group, name and class of the schemas that Hydra has."""
+
 
 class Choice(NamedTuple):
     """A component and its validated configuration."""
@@ -237,15 +240,18 @@ def _refuse_shadowed(folder: Path) -> None:
 def store_schemas(host: PluginHost, kinds: Collection[Kind] = tuple(Kind)) -> None:
     """Give Hydra the dataclasses as ``/schema/GROUP/NAME``, which the YAML options include."""
     store = ConfigStore.instance()
+    wanted = [
+        (f"schema/{c.kind}", c.name, c.config_class) for c in host.registry.components() if c.kind in kinds
+    ]
+    if "schema" in store.repo and _stored_schemas == wanted:
+        return  # Hydra copies what it composes
     store.repo.pop("schema", None)  # what an earlier composition knew of, with other packages
     store.store(group="schema", name="settings", node=Root, provider="bt")
-    for component in host.registry.components():
-        if component.kind not in kinds:
-            continue
+    for group, name, config_class in wanted:
         # A dataclass that OmegaConf cannot take stops the runs that choose it, not the others.
         with suppress(OmegaConfBaseException):
-            group = f"schema/{component.kind}"
-            store.store(group=group, name=component.name, node=component.config_class, provider="bt")
+            store.store(group=group, name=name, node=config_class, provider="bt")
+    _stored_schemas[:] = wanted
 
 
 def composition_of(cfg: DictConfig | Mapping[str, Any], *, host: PluginHost | None = None) -> Composition:

@@ -268,5 +268,7 @@ def test_a_variable_of_the_environment_is_written_down_only_where_it_was_asked_f
     monkeypatch.setenv("DESK", "hunter2")
     assert main(SYNTHETIC) == 0
     assert main([*SYNTHETIC, "note=x://me:${oc.env:DESK}@host"]) == 0
+    first = sorted(p.name for p in (tmp_path / "runs").iterdir() if p.is_dir())[0]
+    assert main(["runs", "note", first, "x://me:hunter2@host"]) == 0
     files = [p for p in (tmp_path / "runs").rglob("*") if p.is_file()]
     assert [p for p in files if b"hunter2" in p.read_bytes()] == []
