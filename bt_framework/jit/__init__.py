@@ -6,6 +6,7 @@ from bt_framework.jit._cache import (
     has_machine_code,
     kernel_key,
 )
+from bt_framework.jit._collector import pause_while_compiling
 from bt_framework.jit._kernel import kernel, kernel_class
 from bt_framework.jit._plain import PlainForms
 from bt_framework.jit._sources import plain_key
@@ -20,3 +21,5 @@ __all__ = [
     "kernel_key",
     "plain_key",
 ]
+
+pause_while_compiling()
