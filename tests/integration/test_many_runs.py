@@ -1,4 +1,8 @@
-"""`bt runs` over ten thousand runs answers within a second, start-up included, whichever database holds them."""
+"""`bt runs` over ten thousand runs answers within a second, start-up included, whichever database holds them.
+
+What the runs and their database add to the start-up is measured, in turns with the same command over nothing: how long
+Python takes to start varies more from one minute to the next than all of the rest.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ from bt_framework.stores.relational.tables import METRICS, RUN_TAGS, RUNS
 
 COUNT = 10_000
 DISTINCT = 200
-LONGEST_S = 1.0
+LONGEST_S = 0.35
 _BT = """
 import resource, sys
 from bt_framework.cli.main import main
@@ -82,18 +86,25 @@ def place(
     return overrides, environment
 
 
+def processor_s(environment: dict[str, str], *arguments: str) -> tuple[str, float]:
+    """Output of ``bt runs``, and seconds of processor time of the whole process."""
+    command = [sys.executable, "-c", _BT, "runs", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, float(done.stderr.splitlines()[-1])
+
+
 def bt_runs(place: tuple[list[str], dict[str, str]], *arguments: str) -> tuple[str, float]:
-    """Output, and seconds of processor time of the whole process, the least of some: other tests run beside it."""
+    """Output, and processor time beyond that of the command over nothing, the least of some."""
     overrides, environment = place
-    seconds = []
+    added = []
     for _ in range(3):
-        command = [sys.executable, "-c", _BT, "runs", *arguments, *overrides]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        seconds.append(float(done.stderr.splitlines()[-1]))
-        if seconds[-1] < LONGEST_S:
+        _, nothing_s = processor_s(environment, "runs_dir=no_such_folder")
+        out, seconds = processor_s(environment, *arguments, *overrides)
+        added.append(seconds - nothing_s)
+        if added[-1] < LONGEST_S:
             break
-    return done.stdout, min(seconds)
+    return out, min(added)
 
 
 def test_the_newest_are_listed_within_a_second(

@@ -35,7 +35,7 @@ LONG = [
     "writer.parquet.flush_interval_ns=20ms",
     "console=plain",
 ]
-KILLED = [*LONG, "data.duration_ns=10min"]
+KILLED = [*LONG, "data.duration_ns=20min"]
 KILLS = int(os.environ.get("BT_KILLS", 12))
 
 
@@ -122,10 +122,11 @@ def test_a_run_that_is_killed_at_any_moment_leaves_only_what_can_be_read(
     known = len(place.runs)
     moments = random.Random(7)
     in_loop = 0
-    for _ in range(KILLS):
+    for number in range(KILLS):
         process = place.start(*KILLED)
+        earliest_s = 0.5 * whole_s * (number % 2)  # every other one late, where rows are written
         try:
-            process.wait(timeout=moments.uniform(0.0, whole_s))
+            process.wait(timeout=moments.uniform(earliest_s, whole_s))
         except subprocess.TimeoutExpired:
             process.kill()
         process.communicate()
