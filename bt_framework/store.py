@@ -12,6 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -88,8 +89,7 @@ class StoredRun(RunResult):
 
     def tables(self) -> tuple[str, ...]:
         """Names of the tables that there are rows of, here or in the folder."""
-        kept = self.reader.tables(self.record.run_id)
-        return tuple(name for name in TABLES if name in kept or self._folder().files(name))
+        return tuple(name for name in TABLES if name in self._kept or self._folder().files(name))
 
     def table(self, name: str) -> pa.Table:
         """Return one of the run's tables, with the columns of `bt_framework.results.schemas`.
@@ -105,10 +105,15 @@ class StoredRun(RunResult):
             raise ConfigError(unknown_name("the table", name, TABLES))
         return self._table(name)
 
+    @cached_property
+    def _kept(self) -> tuple[str, ...]:
+        """Tables of which the store has rows; asked once, since it costs a query for each."""
+        return self.reader.tables(self.record.run_id)
+
     def _table(self, name: str) -> pa.Table:
         from bt_framework.results.schemas import schema
 
-        if name in self.reader.tables(self.record.run_id):
+        if name in self._kept:
             return self.reader.rows(self.record.run_id, name)
         if self._folder().files(name):
             return self._folder().table(name)
