@@ -100,6 +100,23 @@ def clickhouse_url(clickhouse_front: ClickhouseFront) -> Iterator[str]:
         client.command(f"DROP DATABASE {database} SYNC")
 
 
+@pytest.fixture(scope="module")
+def migrated_clickhouse_url(clickhouse_front: ClickhouseFront) -> Iterator[str]:
+    """URL of a database with tables, on the shared server, which the tests of a module share."""
+    from bt_framework.stores.clickhouse.address import address_of
+    from bt_framework.stores.clickhouse.connection import ClickHouse
+    from bt_framework.stores.clickhouse.schema import migrate
+
+    clickhouse_front.heal()
+    database = f"test_{uuid.uuid4().hex[:12]}"
+    with ClickHouse(address_of(clickhouse_front.url(database), "")) as db:
+        migrate(db)
+    yield clickhouse_front.url(database)
+    clickhouse_front.heal()
+    with clickhouse_front.client() as client:
+        client.command(f"DROP DATABASE {database} SYNC")
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[postgres.PostgresServer]:
     """A PostgreSQL server that the tests of one worker share; they are skipped where it is not installed."""

@@ -6,7 +6,6 @@ import functools
 import itertools
 import threading
 import uuid
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -35,14 +34,9 @@ READ = "ORDER BY symbol, feed_id, sequence"
 
 
 @pytest.fixture(scope="module")
-def url(clickhouse_front: ClickhouseFront) -> Iterator[str]:
-    """A database with tables, which the tests of this module share; each has a symbol of its own."""
-    database = f"test_{uuid.uuid4().hex[:12]}"
-    with ClickHouse(address_of(clickhouse_front.url(database), "")) as db:
-        migrate(db)
-    yield clickhouse_front.url(database)
-    with clickhouse_front.client() as client:
-        client.command(f"DROP DATABASE {database} SYNC")
+def url(migrated_clickhouse_url: str) -> str:
+    """Each test has a symbol of its own."""
+    return migrated_clickhouse_url
 
 
 @pytest.fixture

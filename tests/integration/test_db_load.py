@@ -8,18 +8,15 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from clickhouse_front import ClickhouseFront
 
 from bt_framework.cli.main import main
 from bt_framework.data.store import EventStore
 from bt_framework.stores.clickhouse.address import address_of
 from bt_framework.stores.clickhouse.connection import ClickHouse
-from bt_framework.stores.clickhouse.schema import migrate
 from bt_framework.testing.feeds import ArrayFeed, clean_events
 
 SLOW_LOAD = """
@@ -32,13 +29,8 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.fixture(scope="module")
-def url(clickhouse_front: ClickhouseFront) -> Iterator[str]:
-    database = f"test_{uuid.uuid4().hex[:12]}"
-    with ClickHouse(address_of(clickhouse_front.url(database), "")) as db:
-        migrate(db)
-    yield clickhouse_front.url(database)
-    with clickhouse_front.client() as client:
-        client.command(f"DROP DATABASE {database} SYNC")
+def url(migrated_clickhouse_url: str) -> str:
+    return migrated_clickhouse_url
 
 
 @pytest.fixture
