@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from types import ModuleType
@@ -124,14 +124,14 @@ def _line(problem: Problem) -> str:
     return f"  {problem.error}"
 
 
-def discover() -> PluginHost:
-    """Load every installed package and collect its components, search paths and problems."""
+def discover(kinds: Collection[Kind] = tuple(Kind)) -> PluginHost:
+    """Load every installed package and collect its components of `kinds`, its search paths and its problems."""
     registry = Registry()
     problems: list[Problem] = []
     search_paths: list[SearchPath] = []
     for package, entry_point in _entry_points():
         try:
-            offer = _load(package, entry_point)
+            offer = _load(package, entry_point, kinds)
         except PluginError as error:
             problems.append(Problem(package, error))
             continue
@@ -160,7 +160,7 @@ class _Offer:
     search_paths: list[SearchPath] = dataclasses.field(default_factory=list)
 
 
-def _load(package: Package, entry_point: metadata.EntryPoint) -> _Offer:
+def _load(package: Package, entry_point: metadata.EntryPoint, kinds: Collection[Kind]) -> _Offer:
     """Load one package; any fault of it is a PluginError that names it."""
     where = f"{package} (entry point {entry_point.name} = {entry_point.value})"
     try:
@@ -173,7 +173,8 @@ def _load(package: Package, entry_point: metadata.EntryPoint) -> _Offer:
     offer = _Offer()
     try:
         for hook_name, kind in KIND_OF_HOOK.items():
-            getattr(hooks, hook_name)(register=_registrar(package, kind, offer))
+            if kind in kinds:
+                getattr(hooks, hook_name)(register=_registrar(package, kind, offer))
         paths = hooks.config_search_path()
     except PluginError as error:
         raise PluginError(f"{where}: {error}") from error

@@ -1,80 +1,35 @@
-"""Registers the built-in components, by the same door as any other package."""
+"""Registers the built-in components, by the same door as any other package.
+
+Each hook imports what it registers: a command that asks for one kind loads no other.
+"""
 
 from __future__ import annotations
 
 from bt_framework.hookspecs import Register, hookimpl
-from bt_plugins.bars import binance_klines, csv, rest, synthetic, websocket
-from bt_plugins.bars import clickhouse as bars_clickhouse
-from bt_plugins.bars import parquet as bars_parquet
-from bt_plugins.consoles import json, plain, rich
-from bt_plugins.contract import models as contract_models
-from bt_plugins.data import (
-    bars,
-    binance,
-    bitstamp,
-    bybit,
-    databento,
-    lobster,
-    npz,
-    quotes,
-    synthetic_pair,
-    tardis,
-)
-from bt_plugins.data import clickhouse as clickhouse_data
-from bt_plugins.depth import models as depth_models
-from bt_plugins.exchange import models as exchange_models
-from bt_plugins.fees import schedules, tiers
-from bt_plugins.latency import constant, feed_derived, historical, jitter
-from bt_plugins.queue import models
-from bt_plugins.risk import (
-    cooldown,
-    daily_loss,
-    loss_streak,
-    max_drawdown,
-    max_gross_exposure,
-    max_leverage,
-    max_net_exposure,
-    max_open_orders,
-    max_open_positions,
-    max_order_notional,
-    max_order_qty,
-    max_position,
-    order_rate,
-    price_collar,
-    self_cross,
-    trading_windows,
-)
-from bt_plugins.sizing import (
-    atr,
-    fixed_notional,
-    fixed_qty,
-    kelly,
-    percent_of_equity,
-    risk_parity,
-    volatility_target,
-)
-from bt_plugins.slippage import fixed_bps, none, sqrt_impact
-from bt_plugins.stores import postgres, sqlite
-from bt_plugins.strategies import (
-    basis,
-    bollinger_pairs,
-    imbalance,
-    johansen_basket,
-    market_maker,
-    ou_pairs,
-)
-from bt_plugins.writers import clickhouse as clickhouse_writer
-from bt_plugins.writers import parquet
 
 
 @hookimpl
 def register_data(register: Register) -> None:
     """Register data sources."""
+    from bt_plugins.data import (
+        bars,
+        binance,
+        bitstamp,
+        bybit,
+        clickhouse,
+        databento,
+        lobster,
+        npz,
+        quotes,
+        synthetic_pair,
+        tardis,
+    )
+
     register(bars.Bars, bars.build)
     register(binance.Binance, binance.build)
     register(bitstamp.Bitstamp, bitstamp.build)
     register(bybit.Bybit, bybit.build)
-    register(clickhouse_data.Clickhouse, clickhouse_data.build)
+    register(clickhouse.Clickhouse, clickhouse.build)
     register(databento.Databento, databento.build)
     register(lobster.Lobster, lobster.build)
     register(npz.Npz, npz.build)
@@ -86,10 +41,12 @@ def register_data(register: Register) -> None:
 @hookimpl
 def register_bar_sources(register: Register) -> None:
     """Register sources of bars."""
+    from bt_plugins.bars import binance_klines, clickhouse, csv, parquet, rest, synthetic, websocket
+
     register(binance_klines.BinanceKlines, binance_klines.build)
-    register(bars_clickhouse.Clickhouse, bars_clickhouse.build)
+    register(clickhouse.Clickhouse, clickhouse.build)
     register(csv.Csv, csv.build)
-    register(bars_parquet.Parquet, bars_parquet.build)
+    register(parquet.Parquet, parquet.build)
     register(rest.Rest, rest.build)
     register(synthetic.Synthetic, synthetic.build)
     register(websocket.Websocket, websocket.build)
@@ -98,6 +55,15 @@ def register_bar_sources(register: Register) -> None:
 @hookimpl
 def register_strategies(register: Register) -> None:
     """Register strategies."""
+    from bt_plugins.strategies import (
+        basis,
+        bollinger_pairs,
+        imbalance,
+        johansen_basket,
+        market_maker,
+        ou_pairs,
+    )
+
     register(basis.Basis, basis.build)
     register(bollinger_pairs.BollingerPairs, bollinger_pairs.build)
     register(imbalance.Imbalance, imbalance.build)
@@ -109,6 +75,8 @@ def register_strategies(register: Register) -> None:
 @hookimpl
 def register_latency_models(register: Register) -> None:
     """Register latency models."""
+    from bt_plugins.latency import constant, feed_derived, historical, jitter
+
     for config_class in (
         constant.Constant,
         constant.Colo,
@@ -125,6 +93,8 @@ def register_latency_models(register: Register) -> None:
 @hookimpl
 def register_queue_models(register: Register) -> None:
     """Register queue models."""
+    from bt_plugins.queue import models
+
     for config_class in (
         models.L3Fifo,
         models.LogProb,
@@ -140,13 +110,17 @@ def register_queue_models(register: Register) -> None:
 @hookimpl
 def register_exchange_models(register: Register) -> None:
     """Register exchange models."""
-    for config_class in (exchange_models.NoPartialFill, exchange_models.PartialFill):
-        register(config_class, exchange_models.build)
+    from bt_plugins.exchange import models
+
+    for config_class in (models.NoPartialFill, models.PartialFill):
+        register(config_class, models.build)
 
 
 @hookimpl
 def register_fee_models(register: Register) -> None:
     """Register fee schedules."""
+    from bt_plugins.fees import schedules, tiers
+
     for config_class in (
         schedules.BinanceUsdmVip0,
         schedules.ByQty,
@@ -162,6 +136,8 @@ def register_fee_models(register: Register) -> None:
 @hookimpl
 def register_slippage_models(register: Register) -> None:
     """Register slippage models."""
+    from bt_plugins.slippage import fixed_bps, none, sqrt_impact
+
     register(fixed_bps.FixedBps, fixed_bps.build)
     register(none.NoSlippage, none.build)
     register(sqrt_impact.SqrtImpact, sqrt_impact.build)
@@ -170,20 +146,43 @@ def register_slippage_models(register: Register) -> None:
 @hookimpl
 def register_contract_models(register: Register) -> None:
     """Register contract models."""
-    for config_class in (contract_models.FromData, contract_models.Linear, contract_models.Inverse):
-        register(config_class, contract_models.build)
+    from bt_plugins.contract import models
+
+    for config_class in (models.FromData, models.Linear, models.Inverse):
+        register(config_class, models.build)
 
 
 @hookimpl
 def register_depth_models(register: Register) -> None:
     """Register forms of order book."""
-    for config_class in (depth_models.Auto, depth_models.PriceVector, depth_models.HashMap):
-        register(config_class, depth_models.build)
+    from bt_plugins.depth import models
+
+    for config_class in (models.Auto, models.PriceVector, models.HashMap):
+        register(config_class, models.build)
 
 
 @hookimpl
 def register_risk_rules(register: Register) -> None:
     """Register risk rules."""
+    from bt_plugins.risk import (
+        cooldown,
+        daily_loss,
+        loss_streak,
+        max_drawdown,
+        max_gross_exposure,
+        max_leverage,
+        max_net_exposure,
+        max_open_orders,
+        max_open_positions,
+        max_order_notional,
+        max_order_qty,
+        max_position,
+        order_rate,
+        price_collar,
+        self_cross,
+        trading_windows,
+    )
+
     register(cooldown.Cooldown, cooldown.build)
     register(daily_loss.DailyLoss, daily_loss.build)
     register(loss_streak.LossStreak, loss_streak.build)
@@ -205,6 +204,16 @@ def register_risk_rules(register: Register) -> None:
 @hookimpl
 def register_sizings(register: Register) -> None:
     """Register sizing rules."""
+    from bt_plugins.sizing import (
+        atr,
+        fixed_notional,
+        fixed_qty,
+        kelly,
+        percent_of_equity,
+        risk_parity,
+        volatility_target,
+    )
+
     register(atr.Atr, atr.build)
     register(fixed_notional.FixedNotional, fixed_notional.build)
     register(fixed_qty.FixedQty, fixed_qty.build)
@@ -217,13 +226,17 @@ def register_sizings(register: Register) -> None:
 @hookimpl
 def register_writers(register: Register) -> None:
     """Register writers."""
-    register(clickhouse_writer.Clickhouse, clickhouse_writer.build)
+    from bt_plugins.writers import clickhouse, parquet
+
+    register(clickhouse.Clickhouse, clickhouse.build)
     register(parquet.Parquet, parquet.build)
 
 
 @hookimpl
 def register_stores(register: Register) -> None:
     """Register run stores."""
+    from bt_plugins.stores import postgres, sqlite
+
     register(sqlite.Sqlite, sqlite.build)
     register(postgres.Postgres, postgres.build)
 
@@ -231,6 +244,8 @@ def register_stores(register: Register) -> None:
 @hookimpl
 def register_consoles(register: Register) -> None:
     """Register consoles."""
+    from bt_plugins.consoles import json, plain, rich
+
     register(rich.RichConsole, rich.build)
     register(plain.PlainConsole, plain.build)
     register(json.JsonConsole, json.build)
