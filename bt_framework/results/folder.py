@@ -22,7 +22,6 @@ from bt_framework.hookspecs import hookimpl
 from bt_framework.registry import unknown_name
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import TABLES, RunContext, RunSummary
-from bt_framework.results.schemas import schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -204,6 +203,8 @@ class RunFolder:
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
+
+        from bt_framework.results.schemas import schema
 
         for _ in range(2):  # a run that ends just now replaces its parts by whole tables
             files = self.files(name)

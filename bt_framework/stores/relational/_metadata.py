@@ -5,7 +5,17 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Column, DateTime, Double, MetaData, Text, TypeDecorator
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Double,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -38,6 +48,14 @@ METADATA = MetaData(
     }
 )
 """All tables, once `bt_framework.stores.relational.tables` has been imported."""
+
+VERSION = Table(
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+"""One row: the version of the schema. The table is Alembic's, and not one of `METADATA`."""
 
 WORD = Text().with_variant(Text(collation="C"), "postgresql")
 """Text that is compared by code points everywhere, as Python and SQLite compare it: pairs depend on the order."""

@@ -173,7 +173,7 @@ class Database:
             return revision(connection.connection.driver_connection)  # type: ignore[arg-type]
         from sqlalchemy import inspect, text
 
-        from bt_framework.stores.relational.tables import VERSION
+        from bt_framework.stores.relational._metadata import VERSION
 
         names = inspect(connection)
         if names.has_table(VERSION.name):

@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from bt_framework.results.run import Status
 from bt_framework.stores.base import RunQuery
 from bt_framework.stores.filters import PREFIX_FIELDS, And, Compare, Condition, Not
-from bt_framework.stores.relational.tables import METRICS, RUN_TAGS, RUNS
+from bt_framework.stores.relational.run_tables import METRICS, RUN_TAGS, RUNS
 
 _OPERATORS = {"==": "__eq__", "<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}
 _RECORD = (RUNS.c.run_id, RUNS.c.run_dir, RUNS.c.record)

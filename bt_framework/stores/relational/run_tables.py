@@ -1,4 +1,4 @@
-"""Tables of runs: the columns of `bt_framework.results.rows`, and the run's own tables row by row."""
+"""Tables of runs: the columns of `bt_framework.results.rows`; a run's own tables are in `row_tables`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     CheckConstraint,
     Column,
     Double,
@@ -18,10 +17,8 @@ from sqlalchemy import (
     Text,
 )
 
-from bt_framework.results.rows import METRICS_ROW, ROW_TABLES, RUN_COLUMNS, RowColumn
+from bt_framework.results.rows import METRICS_ROW, RUN_COLUMNS, RowColumn
 from bt_framework.results.run import Status
-from bt_framework.results.schemas import COLUMNS, RECORDS
-from bt_framework.results.schemas import Column as TableColumn
 from bt_framework.stores.relational._metadata import METADATA, WORD, name
 
 _STATUSES = ", ".join(f"'{status}'" for status in Status if status is not Status.LOST)
@@ -33,18 +30,8 @@ def _cell(column: RowColumn) -> Column[Any]:
     return Column(column.name, types[column.type], nullable=column.optional)
 
 
-def _cell_of_table(table: str, column: TableColumn) -> Column[Any]:
-    """Numbers may be null, which is NaN; words where they may be missing."""
-    if column.boolean:
-        return Column(column.name, Boolean(), nullable=column.optional)
-    if column.words is not None:
-        return Column(column.name, WORD, nullable=column.optional)
-    if RECORDS[table][column.field].kind == "f":
-        return Column(column.name, Double())
-    return Column(column.name, BigInteger(), nullable=column.optional)
-
-
-def _of_run(table: str) -> ForeignKeyConstraint:
+def of_run(table: str) -> ForeignKeyConstraint:
+    """Return the constraint that the rows of `table` belong to a run that is known."""
     return ForeignKeyConstraint(
         ["run_id"], ["backtest_runs.run_id"], ondelete="CASCADE", name=f"fk_{table}_run_id"
     )
@@ -88,7 +75,7 @@ METRICS = Table(
     METADATA,
     *map(_cell, METRICS_ROW),
     PrimaryKeyConstraint("run_id"),
-    _of_run("backtest_metrics"),
+    of_run("backtest_metrics"),
     *(Index(f"ix_backtest_metrics_{metric}", metric) for metric in _SORTED_BY),
 )
 """One row per run that has ended; a metric that is undefined is null."""
@@ -99,26 +86,8 @@ RUN_TAGS = Table(
     name("run_id"),
     name("tag"),
     PrimaryKeyConstraint("run_id", "tag"),
-    _of_run("backtest_run_tags"),
+    of_run("backtest_run_tags"),
     Index("ix_backtest_run_tags_tag", "tag"),
     sqlite_with_rowid=False,
 )
 """The tags of runs, to look for."""
-
-
-def _rows(table: str, of: str) -> Table:
-    return Table(
-        table,
-        METADATA,
-        name("run_id"),
-        Column("sequence", BigInteger(), nullable=False),
-        *(_cell_of_table(of, column) for column in COLUMNS[of]),
-        PrimaryKeyConstraint("run_id", "sequence"),
-        _of_run(table),
-        CheckConstraint("sequence >= 0", name="sequence"),
-        sqlite_with_rowid=False,
-    )
-
-
-ROWS = {of: _rows(table, of) for table, of in ROW_TABLES.items()}
-"""By the run's table, that of its rows."""

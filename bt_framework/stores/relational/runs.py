@@ -77,7 +77,7 @@ class RelationalStore(RunStore):
 
     def edit(self, run_id: str, *, tags: Sequence[str] | None = None, note: str | None = None) -> RunRecord:
         """Replace the tags or the note of a run; nothing that others write at the same time is lost."""
-        from bt_framework.stores.relational.tables import RUNS
+        from bt_framework.stores.relational.run_tables import RUNS
 
         with self.database.writing() as connection:
             query = RUNS.select().where(RUNS.c.run_id == run_id).with_for_update()
@@ -95,7 +95,7 @@ class RelationalStore(RunStore):
         with self.database.reading() as connection:
             if connection is None:
                 return
-        from bt_framework.stores.relational.tables import RUNS
+        from bt_framework.stores.relational.run_tables import RUNS
 
         with self.database.writing() as connection:
             connection.execute(RUNS.delete().where(RUNS.c.run_id == run_id))
@@ -156,8 +156,8 @@ def known_tables(names: Sequence[str]) -> tuple[str, ...]:
 
 def put_record(connection: Connection, record: RunRecord) -> None:
     """Insert a run with its tags and, once it has ended, its metrics; or replace what is known of it."""
+    from bt_framework.stores.relational.run_tables import METRICS, RUN_TAGS, RUNS
     from bt_framework.stores.relational.statements import upsert
-    from bt_framework.stores.relational.tables import METRICS, RUN_TAGS, RUNS
 
     dialect = connection.dialect.name
     connection.execute(upsert(RUNS, dialect), run_row(record))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table
-
 from bt_framework.stores.relational import HEAD
-from bt_framework.stores.relational._metadata import METADATA
+from bt_framework.stores.relational._metadata import METADATA, VERSION
 from bt_framework.stores.relational.research_tables import (
     COINTEGRATION_RESULTS,
     CORPORATE_ACTIONS,
@@ -16,15 +14,8 @@ from bt_framework.stores.relational.research_tables import (
     SCREENS,
     SYMBOLS,
 )
-from bt_framework.stores.relational.run_tables import METRICS, ROWS, RUN_TAGS, RUNS, SWEEPS
-
-VERSION = Table(
-    "alembic_version",
-    MetaData(),
-    Column("version_num", String(32), nullable=False),
-    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
-)
-"""One row: the version of the schema. The table is Alembic's, and not one of `METADATA`."""
+from bt_framework.stores.relational.row_tables import ROWS
+from bt_framework.stores.relational.run_tables import METRICS, RUN_TAGS, RUNS, SWEEPS
 
 __all__ = [
     "COINTEGRATION_RESULTS",
