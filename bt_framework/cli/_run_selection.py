@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from bt_framework.config.compose import Composition
+    from bt_framework.config.place import Place
     from bt_framework.results.record import RunRecord
     from bt_framework.stores.base import RunStore
     from bt_framework.stores.filters import Condition
@@ -48,25 +48,22 @@ class Arguments:
         return cls(words, tuple(a for a in rest if is_filter(a)), overrides)
 
     @cached_property
-    def composition(self) -> Composition:
+    def place(self) -> Place:
         """The settings, and where the runs are."""
-        from bt_framework.config.compose import compose_part
-        from bt_framework.registry import Kind
+        from bt_framework.config.place import place_of
 
-        return compose_part(Kind.STORE, self.overrides)
+        return place_of(self.overrides)
 
     @cached_property
     def store(self) -> RunStore:
         """The store that knows the runs."""
-        from bt_framework.registry import Kind
-
-        store: RunStore = self.composition.one(Kind.STORE).build()
+        store: RunStore = self.place.open()
         return store
 
     @property
     def runs_dir(self) -> Path:
         """Folder of run folders."""
-        return Path(self.composition.settings.runs_dir).absolute()
+        return Path(self.place.settings.runs_dir).absolute()
 
     def condition(self, **equal: str | None) -> Condition | None:
         """Return the filters and the fields that must be `equal` to a value, as one condition."""

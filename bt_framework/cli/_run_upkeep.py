@@ -89,7 +89,7 @@ def gc(overrides: Sequence[str], older_than: str, dry_run: bool, yes: bool) -> N
     arguments = Arguments((), (), tuple(overrides))
     doomed = garbage(arguments.store, arguments.runs_dir, parse_duration_ns(older_than, "--older-than"))
     if not doomed:
-        click.echo(f"nothing to remove in {arguments.composition.settings.runs_dir}")
+        click.echo(f"nothing to remove in {arguments.place.settings.runs_dir}")
         return
     rows = [[d.run_id or (d.folder.name if d.folder else ""), d.why, f"{d.size_bytes:,}"] for d in doomed]
     print_table(("run", "why", "bytes"), [list(map(plain, row)) for row in rows], ("bytes",))
@@ -107,7 +107,7 @@ def reindex(overrides: Sequence[str]) -> int:
 
     arguments = Arguments((), (), tuple(overrides))
     records, problems = rebuild(arguments.store, arguments.runs_dir)
-    click.echo(f"{len(records)} runs of {arguments.composition.settings.runs_dir} are in the index")
+    click.echo(f"{len(records)} runs of {arguments.place.settings.runs_dir} are in the index")
     for problem in problems:
         click.echo(f"bt: problem: {problem}", err=True)
     return 1 if problems else 0
@@ -126,7 +126,7 @@ def _remove(arguments: Arguments, doomed: Sequence[Removal], question: str, yes:
         click.confirm(f"{question}, {_size(doomed)}?", abort=True)
     for each in doomed:
         remove(arguments.store, each)
-    click.echo(f"removed {len(doomed)}, freed {_size(doomed)} in {arguments.composition.settings.runs_dir}")
+    click.echo(f"removed {len(doomed)}, freed {_size(doomed)} in {arguments.place.settings.runs_dir}")
 
 
 def _naming(records: Sequence[RunRecord]) -> str:

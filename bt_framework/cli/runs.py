@@ -88,9 +88,7 @@ def ls(
     form = "json" if as_json else form or "table"
     if not records and form == "table":
         what = "such runs" if where is not None else "runs"
-        click.echo(
-            f"no {what} in {arguments.composition.settings.runs_dir}. Start one with: bt +strategy=NAME"
-        )
+        click.echo(f"no {what} in {arguments.place.settings.runs_dir}. Start one with: bt +strategy=NAME")
     else:
         print_runs(shown, names, form)
     if len(records) > len(shown):
@@ -210,7 +208,7 @@ def factors(
 
     arguments = Arguments((), (), tuple(overrides))
     folder = RunFolder(arguments.store.get(run_id).run_dir)
-    bars = BarStore(Path(arguments.composition.settings.store_dir) / "bars")
+    bars = BarStore(Path(arguments.place.settings.store_dir) / "bars")
     found = attribute(folder, bars, benchmarks, AttributionOptions(**options))
     if as_json:
         click.echo(to_json(as_dict(found)))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-
-import numpy as np
+from datetime import datetime, timedelta
 
 from bt_framework.results.record import RunRecord
-from bt_framework.units import format_duration_ns
+from bt_framework.units import NS_PER_S, format_duration_ns
 
 _METRICS = (
     ("PnL", "pnl", "amount"),
@@ -122,7 +121,7 @@ def format_ts(ts: int) -> str:
     >>> format_ts(1_700_000_000_000_000_000)
     '2023-11-14 22:13:20'
     """
-    return str(np.datetime64(ts, "ns").astype("datetime64[s]")).replace("T", " ")
+    return str(datetime(1970, 1, 1) + timedelta(seconds=int(ts) // NS_PER_S))
 
 
 def _amount(value: float) -> str:

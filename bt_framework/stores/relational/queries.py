@@ -17,7 +17,6 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 
 from bt_framework.results.run import Status
 from bt_framework.stores.base import RunQuery
@@ -136,5 +135,7 @@ def _number(column: Any, value: Any) -> Any:
 def _symbols(dialect: str) -> ColumnElement[Any]:
     """Return the column of the run's instruments, one row each, out of the JSON array."""
     if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import JSONB
+
         return func.jsonb_array_elements_text(cast(RUNS.c.symbols, JSONB)).column_valued("symbol")
     return func.json_each(RUNS.c.symbols).table_valued("value").c.value
