@@ -16,8 +16,10 @@ import pytest
 from clickhouse_front import ClickhouseFront
 
 from bt_framework.errors import StorageError
+from bt_framework.stores.clickhouse import _disk
 from bt_framework.stores.clickhouse.address import Address, address_of
 from bt_framework.stores.clickhouse.connection import ClickHouse, UnreachableError
+from bt_framework.stores.clickhouse.schema import migrate
 
 SECRET = "w0rd-that-nobody-may-see"
 
@@ -502,10 +504,11 @@ def test_a_folder_that_is_not_ours_is_told() -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 MB."""
+    """A file system with room for the reserve and 16 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)]
+    size = f"size={(_disk.RESERVE_BYTES >> 20) + 16}m"
+    mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("this user may not mount a file system")
     yield folder
@@ -531,8 +534,15 @@ def test_a_full_disk_is_told_and_what_was_stored_stays(small_disk: Path) -> None
         assert "is out of disk space (code 243: " in text
         assert text.endswith("Free space there and try again.")
         assert db.command("SELECT count() FROM numbers") == stored > 0
+        (small_disk / "other").write_bytes(bytes(16 << 20))
+        assert "is out of disk space (less than 64 MiB are free). " in caught(lambda: migrate(db))
     with ClickHouse(address_of(f"chdb://{small_disk}/ch", "")) as db:
         assert db.command("SELECT count() FROM numbers") == stored
+        assert (
+            db.command("SELECT sum(id) FROM numbers")
+            == sum(batch["id"].to_pylist()) * stored // batch.num_rows
+        )
+        assert not db.command("SELECT count() FROM system.detached_parts")
 
 
 def test_a_folder_of_temporary_files_that_is_gone_is_told(

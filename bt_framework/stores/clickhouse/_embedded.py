@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bt_framework.errors import StorageError
+from bt_framework.stores.clickhouse import _disk
 from bt_framework.stores.clickhouse.address import Address
 
 if TYPE_CHECKING:
@@ -46,7 +47,9 @@ def connect(address: Address) -> Any:
     for _ in range(_ATTEMPTS):
         _refuse_locked(folder)
         try:
-            return get_client(interface="chdb", path=str(folder), settings={_UNCOMPRESSED: "none"})
+            return get_client(
+                interface="chdb", path=str(folder), settings={_UNCOMPRESSED: "none", **_disk.SETTINGS}
+            )
         except Exception as error:
             text = str(error)
             other = _OTHER_FOLDER.search(text)

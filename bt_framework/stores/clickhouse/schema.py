@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bt_framework.errors import StorageError
+from bt_framework.stores.clickhouse._disk import require_room
 from bt_framework.stores.clickhouse._statements import statements
 
 if TYPE_CHECKING:
@@ -87,9 +88,10 @@ def migrate(db: ClickHouse, known: Sequence[Migration] | None = None) -> list[st
     Raises
     ------
     StorageError
-        If a newer program made the tables, or an applied file has changed since.
+        If a newer program made the tables, an applied file has changed since, or chDB's disk is full.
     """
     known = migrations() if known is None else known
+    require_room(db.address)
     db.command(f"CREATE DATABASE IF NOT EXISTS `{db.address.database}`", in_database=False)
     for statement in statements(_sql(_JOURNAL)):
         db.command(statement)
@@ -152,6 +154,7 @@ def set_market_data_ttl(db: ClickHouse, days: int) -> list[str]:
     list of str
         What was done, for people.
     """
+    require_room(db.address)
     for table, column in (("market_data", "local_ts"), ("market_touch", "ts")):
         expires = f"toDateTime(intDiv({column}, 1000000000), 'UTC') + INTERVAL {days:d} DAY"
         if days:
