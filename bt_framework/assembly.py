@@ -15,7 +15,7 @@ from bt_framework.errors import ConfigError, DataError, RunError
 from bt_framework.registry import Kind
 from bt_framework.results.git import commit_of
 from bt_framework.results.identity import code_hash, config_hash, data_hash
-from bt_framework.results.run import Identity, RunContext
+from bt_framework.results.run import Identity, Membership, RunContext
 
 if TYPE_CHECKING:
     import numpy as np
@@ -369,6 +369,8 @@ def describe(
     books: Sequence[BookChoice],
     latencies: Sequence[OrderLatency],
     inputs: Mapping[str, Any] | None = None,
+    *,
+    sweep: Membership = Membership(),
 ) -> RunContext:
     """Say which run this is going to be; gives it an id and a folder, which is not made yet."""
     settings, resolved = composition.settings, composition.resolved
@@ -409,6 +411,7 @@ def describe(
         tags=tuple(resolved["tags"]),
         note=resolved["note"],
         git_commit=commit_of(Path.cwd()),
+        sweep=sweep,
     )
 
 

@@ -62,6 +62,14 @@ class LedgerError(EngineError):
     """Our ledger and the engine disagree on a position."""
 
 
+class LimitError(RunError):
+    """A run used more than its limits."""
+
+
+class SweepError(BtError):
+    """Jobs of a sweep have failed; the others are done."""
+
+
 class RunStopped(BtError):
     """The user (Ctrl-C) or the system (SIGTERM) asked the run to stop; what was finished is stored."""
 

@@ -5,11 +5,25 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Protocol
 
-from bt_framework.errors import RunStopped
+from bt_framework.errors import BtError, RunStopped
 
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
+
+
+class Stop(Protocol):
+    """What ends a run before its data does; a run asks between its slices."""
+
+    @property
+    def received(self) -> bool:
+        """Whether it is to end."""
+
+    def defer(self) -> None:
+        """From now on nothing is raised; the run asks."""
+
+    def error(self) -> BtError:
+        """Return why: a `RunStopped` if what was finished counts as such, else the run has failed."""
 
 
 class StopSignals:

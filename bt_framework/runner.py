@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from bt_framework import assembly
 from bt_framework.errors import RunStopped
-from bt_framework.interrupt import StopSignals
+from bt_framework.interrupt import Stop, StopSignals
 from bt_framework.registry import Kind
 from bt_framework.results import folder
 from bt_framework.results.hashing import ResultHash
 from bt_framework.results.metrics import RunMetrics
 from bt_framework.results.result import RunResult
-from bt_framework.results.run import TABLES, RunContext, RunSummary, SliceBatch, Status
+from bt_framework.results.run import TABLES, Membership, RunContext, RunSummary, SliceBatch, Status
 from bt_framework.results.schemas import RECORDS
 from bt_framework.results.trades import trade_book
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     import pluggy
 
     from bt_framework.config.compose import Composition
+    from bt_framework.data.latency_tables import OrderLatency
+    from bt_framework.data.store import StoredFeed
+    from bt_framework.engine.book import BookChoice
+    from bt_framework.engine.program import Program
     from bt_framework.engine.session import Session
     from bt_framework.results.console import Console
 
@@ -66,20 +71,63 @@ def run(overrides: Sequence[str] = (), *, config: Mapping[str, Any] | None = Non
 def run_composition(composition: Composition, *, compose_s: float = 0.0) -> RunResult:
     """Run a validated composition; see `run`."""
     with StopSignals() as signals:
-        return _Run(composition, signals, compose_s).go()
+        return Run(composition, Surroundings(stop=signals), compose_s=compose_s).go()
 
 
-class _Run:
-    """The steps of one run, in order."""
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run is part of.
 
-    def __init__(self, composition: Composition, signals: StopSignals, compose_s: float) -> None:
+    Attributes
+    ----------
+    stop : Stop
+        What may end it early.
+    console : Console, optional
+        Who hears of it instead of the composition's console.
+    sweep : Membership
+        The sweep that it belongs to.
+    listeners : tuple of object
+        Further components whose life-cycle hooks are called, before the run's folder is closed.
+    """
+
+    stop: Stop
+    console: Console | None = None
+    sweep: Membership = Membership()
+    listeners: tuple[object, ...] = ()
+
+
+class Run:
+    """The steps of one run, in order: `prepare` says which run it is going to be, `go` runs it.
+
+    Parameters
+    ----------
+    composition : Composition
+        What to run.
+    surroundings : Surroundings
+        What it is part of.
+    compose_s : float
+        Wall time that composing took, seconds; part of the run's.
+    """
+
+    def __init__(
+        self, composition: Composition, surroundings: Surroundings, *, compose_s: float = 0.0
+    ) -> None:
         self._composition = composition
-        self._signals = signals
+        self._surroundings = surroundings
+        self._stop = surroundings.stop
         self._timings = {"compose_s": compose_s}
         self._began = time.perf_counter() - compose_s
-        self._console: Console = composition.one(Kind.CONSOLE).build()
+        self._console: Console = surroundings.console or composition.one(Kind.CONSOLE).build()
+        self._prepared: _Prepared | None = None
 
-    def go(self) -> RunResult:
+    def prepare(self) -> RunContext:
+        """Load the data and identify the run; nothing of it is written.
+
+        Raises
+        ------
+        ConfigError, DataError
+            If the composition or the data is wrong.
+        """
         composition, settings = self._composition, self._composition.settings
         parts = assembly.Parts.of(composition)
         began = time.perf_counter()
@@ -89,11 +137,26 @@ class _Run:
         program = assembly.build_program(parts)
         books = assembly.choose_books(parts, feeds)
         inputs = assembly.load_inputs(parts, feeds, settings)
-        context = assembly.describe(composition, parts, feeds, program, books, latencies, inputs)
-        manager = self._listeners(parts.strategy)
-        session = assembly.open_session(context, parts, feeds, program, books, latencies)
+        sweep = self._surroundings.sweep
+        context = assembly.describe(composition, parts, feeds, program, books, latencies, inputs, sweep=sweep)
+        self._prepared = _Prepared(context, parts, feeds, program, books, latencies)
+        return context
+
+    def go(self) -> RunResult:
+        """Run it, and write what it leaves.
+
+        Raises
+        ------
+        BtError
+            See `run`.
+        """
+        if self._prepared is None:
+            self.prepare()
+        assert self._prepared is not None
+        manager = self._listeners(self._prepared.parts.strategy)
+        session = assembly.open_session(*self._prepared)
         try:
-            return self._drive(context, manager, session)
+            return self._drive(self._prepared.context, manager, session)
         finally:
             session.close()
 
@@ -103,7 +166,8 @@ class _Run:
 
         writers = [choice.build() for choice in self._composition.many(Kind.WRITER)]
         store = self._composition.one(Kind.STORE).build()
-        return run_manager([*writers, strategy, folder.Keeper(), store, self._console])
+        further = self._surroundings.listeners
+        return run_manager([*writers, strategy, *further, folder.Keeper(), store, self._console])
 
     def _drive(self, context: RunContext, manager: pluggy.PluginManager, session: Session) -> RunResult:
         """Run the slices; whatever happens, the run folder and the listeners hear how it ended."""
@@ -116,15 +180,15 @@ class _Run:
                 self._simulate(context, manager, session, progress)
             except RunStopped as error:
                 stopped = error
-            self._signals.defer()
-            if self._signals.received:
-                stopped = stopped or self._signals.error()
+            self._stop.defer()
+            if self._stop.received:
+                stopped = stopped or self._stopped()
             summary = progress.summary(
                 Status.STOPPED if stopped else Status.COMPLETED, session.local_ts, stopped
             )
             manager.hook.after_run(run=context, summary=summary)
         except BaseException as error:
-            self._signals.defer()
+            self._stop.defer()
             summary = progress.summary(Status.FAILED, session.local_ts, error)
             manager.hook.on_run_error(run=context, summary=summary, error=error)
             raise
@@ -142,12 +206,30 @@ class _Run:
         began = time.perf_counter()
         session.prepare()
         self._timings["compile_s"] = time.perf_counter() - began
-        self._signals.defer()
+        self._stop.defer()
         for tables in progress.timed(session.slices(self._composition.settings.slice_wakes)):
             progress.tell(manager, tables, session.local_ts)
-            if self._signals.received:
+            if self._stop.received:
                 break
         progress.tell_open_trades(manager, session.local_ts)
+
+    def _stopped(self) -> RunStopped:
+        """Return why the run was stopped; raise why it has failed."""
+        error = self._stop.error()
+        if not isinstance(error, RunStopped):
+            raise error
+        return error
+
+
+class _Prepared(NamedTuple):
+    """What a run is made of, loaded and identified."""
+
+    context: RunContext
+    parts: assembly.Parts
+    feeds: list[StoredFeed]
+    program: Program
+    books: list[BookChoice]
+    latencies: list[OrderLatency]
 
 
 class _Progress:

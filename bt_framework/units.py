@@ -81,3 +81,23 @@ def format_duration_ns(ns: int) -> str:
         if abs(ns) >= size:
             return f"{ns / size:.3f}{unit}"
     return f"{ns}ns"
+
+
+_BYTES_PER_UNIT = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_BYTES_PER_UNIT |= {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_SIZE = re.compile(r"\s*(\d[\d_]*(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+
+
+def parse_size_bytes(value: int | str, name: str) -> int:
+    """Bytes of `value`, a number with a unit such as ``4GB`` or ``512MiB``; `name` is the key, for the message.
+
+    Raises
+    ------
+    ConfigError
+        If it is no size.
+    """
+    match = _SIZE.fullmatch(str(value))
+    if match is None or match[2] not in _BYTES_PER_UNIT:
+        units = ", ".join(unit for unit in _BYTES_PER_UNIT if unit)
+        raise ConfigError(f"{name} must be a size, was {value!r}. Write a number with a unit ({units}): 4GB.")
+    return int(Decimal(match[1].replace("_", "")) * _BYTES_PER_UNIT[match[2]])

@@ -6,23 +6,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from bt_framework.cli._report import report
+from bt_framework.cli._sweep_task import SweepTask
 from bt_framework.config import compose as composing
-from bt_framework.errors import BtError, RunError, RunStopped
-from bt_framework.plugin_manager import PluginHost, discover
-
-
-class _SweepEnded(BaseException):
-    """Ends a sweep: Hydra's basic launcher goes on after an exception of any other kind."""
-
-    def __init__(self, error: BaseException) -> None:
-        super().__init__(str(error))
-        self.error = error
+from bt_framework.plugin_manager import discover
 
 
 def run_with_hydra(overrides: Sequence[str], config_dirs: Sequence[str], flags: Sequence[str]) -> int:
@@ -39,22 +30,36 @@ def run_with_hydra(overrides: Sequence[str], config_dirs: Sequence[str], flags: 
     composing.store_schemas(host)
     for problem in host.problems:
         print(f"bt: warning: {problem.error}", file=sys.stderr)
-    exit_codes: list[int] = []
+    if "--multirun" not in flags:
+        with composing.in_our_words(host, overrides, config_dirs):
+            _call_hydra(_print_only, [*flags, *lines])
+        return 0
+    _register_plugins()
+    task = SweepTask(host, overrides, config_dirs)
     with tempfile.TemporaryDirectory(prefix="bt-sweep-") as folder:
-        if not any(
-            o.startswith(("hydra.sweep.dir=", "hydra/launcher=", "hydra/sweeper=")) for o in overrides
-        ):
-            # Hydra's basic sweeper insists on writing a file; each run keeps its own folder already.
-            lines.append(f"hydra.sweep.dir='{folder}'")
-        try:
-            with composing.in_our_words(host, overrides, config_dirs):
-                _call_hydra(_job(host, exit_codes), [*flags, *lines])
-        except _SweepEnded as ended:
-            raise ended.error from None
-    return next((code for code in exit_codes if code), 0)
+        # Launchers of others insist on writing there; each run keeps its own folder already.
+        lines.append(f"hydra.sweep.dir='{folder}'")
+        with composing.in_our_words(host, overrides, config_dirs):
+            _call_hydra(task, [*flags, *lines])
+    return 0
 
 
-def _call_hydra(job: Callable[[DictConfig], None], arguments: list[str]) -> None:
+def _print_only(cfg: DictConfig) -> None:
+    """Do nothing: Hydra has printed what its flags ask for."""
+
+
+def _register_plugins() -> None:
+    """Tell Hydra of our sweepers and launchers; it finds those of installed packages, but not of editable ones."""
+    from hydra.core.plugins import Plugins
+
+    from hydra_plugins.bt_sweeps.grid import GridSweeper
+    from hydra_plugins.bt_sweeps.threads import ThreadsLauncher
+
+    for plugin in (GridSweeper, ThreadsLauncher):
+        Plugins.instance().register(plugin)
+
+
+def _call_hydra(job: Callable[[DictConfig], Any], arguments: list[str]) -> None:
     """Call Hydra's main, which reads its arguments from ``sys.argv``."""
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [argv[0], *arguments]
@@ -73,27 +78,3 @@ def _call_hydra(job: Callable[[DictConfig], None], arguments: list[str]) -> None
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = full_error
-
-
-def _job(host: PluginHost, exit_codes: list[int]) -> Callable[[DictConfig], None]:
-    """Return what Hydra calls for each job: one run each; a job that fails does not end the sweep."""
-    process = os.getpid()
-
-    def bt(cfg: DictConfig) -> None:
-        job = HydraConfig.get()
-        words = " ".join(o.lstrip("+") for o in composing.spoken(list(map(str, job.overrides.task)), host))
-        print(f"bt: job {job.job.num}: {words}", file=sys.stderr)
-        try:
-            composition = composing.composition_of(cfg, host=host)
-            from bt_framework.runner import run_composition
-
-            run_composition(composition)
-        except (Exception, KeyboardInterrupt) as error:
-            if os.getpid() != process:
-                # A worker of another launcher: errors travel to the parent only if they pickle.
-                raise RunError(f"{type(error).__name__}: {error}") from None
-            if not isinstance(error, BtError) or isinstance(error, RunStopped):
-                raise _SweepEnded(error) from error
-            exit_codes.append(report(error))
-
-    return bt

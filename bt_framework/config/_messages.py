@@ -60,6 +60,12 @@ def not_an_option(kind: Kind, value: object, host: PluginHost) -> str:
     return f"{kind} must be one of {names}, chosen with {how_to_choose(kind, 'NAME')}, was {value!r}."
 
 
+def not_keys(name: str, config_class: type, value: object) -> str:
+    """Say that `name` holds a plain value instead of keys."""
+    keys = ", ".join(f"{name}.{key}" for key in _field_names(config_class))
+    return f"{name} must be a mapping of keys, was {value!r}. Set {keys}."
+
+
 def unknown_key(path: str, key: str, config_class: type, provenance: Provenance, file: str = "") -> str:
     """Say that `key` is no key of the component at `path`, which there are, and the nearest."""
     is_component = issubclass(config_class, ComponentConfig)

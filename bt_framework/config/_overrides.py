@@ -28,6 +28,7 @@ _HYDRA_KEYS = (
     "hydra/launcher",
     "hydra/sweeper",
 )
+# The launchers and sweepers of installed packages: installing one is what makes its code run.
 _TRUSTED_TARGETS = ("hydra._internal.core_plugins.", "hydra_plugins.")
 _LOGGING_KEYS = {"version", "root", "disable_existing_loggers"}
 # Keys made from text, and resolvers whose name is made from text, are seen by Hydra and not by the checks here.

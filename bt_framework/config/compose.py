@@ -6,8 +6,8 @@ import dataclasses
 import re
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -22,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bt_framework.config import _messages, _overrides
 from bt_framework.config._secrets import overrides_without_secrets, without_secrets
 from bt_framework.config._sources import LIST_GROUPS, Provenance
+from bt_framework.config.conduct import Conduct
 from bt_framework.config.schema import BaseConfig, ComponentConfig
 from bt_framework.config.settings import Root, Settings
 from bt_framework.errors import BtError, ConfigError, PluginError
@@ -61,11 +63,14 @@ class Composition:
         The components chosen, in the order of the configuration (of rules: chain order).
     host : PluginHost
         What the installed packages offer.
+    conduct : Conduct
+        How it is to be run; not part of what it is.
     """
 
     settings: Settings
     choices: Mapping[Kind, tuple[Choice, ...]]
     host: PluginHost
+    conduct: Conduct = field(default_factory=Conduct)
 
     def one(self, kind: Kind) -> Choice:
         """Return the component of a group of which one is chosen.
@@ -158,12 +163,25 @@ def load(
     with _HYDRA_LOCK:
         store_schemas(host, kinds)
         with (
+            _hydra_to_ourselves(),
             initialize_config_module(CONFIG_MODULE, version_base="1.3", job_name="bt"),
             in_our_words(host, overrides, config_dirs),
         ):
             cfg = hydra_compose(CONFIG_NAME, lines, return_hydra_config=True)
     _overrides.refuse_code_in(cfg)
     return cfg
+
+
+@contextmanager
+def _hydra_to_ourselves() -> Iterator[None]:
+    """Put away the Hydra of a sweep that is under way, while another composition is made."""
+    state = GlobalHydra.instance()
+    hydra = state.hydra
+    state.clear()
+    try:
+        yield
+    finally:
+        state.hydra = hydra
 
 
 def in_our_words(
@@ -254,10 +272,23 @@ def store_schemas(host: PluginHost, kinds: Collection[Kind] = tuple(Kind)) -> No
     _stored_schemas[:] = wanted
 
 
-def composition_of(cfg: DictConfig | Mapping[str, Any], *, host: PluginHost | None = None) -> Composition:
+def composition_of(
+    cfg: DictConfig | Mapping[str, Any],
+    *,
+    host: PluginHost | None = None,
+    overrides: Sequence[str] | None = None,
+    known: dict[tuple[Kind, str], Choice] | None = None,
+) -> Composition:
     """Validate what Hydra composed, or a composition written as a plain mapping (a run's config.yaml).
 
     A mapping is taken literally: ``${...}`` in it is text, so it reads nothing from the environment.
+
+    Parameters
+    ----------
+    overrides : sequence of str, optional
+        What `cfg` was made from, for messages, if Hydra did not note it there.
+    known : dict, optional
+        Components validated before, by kind and content: taken from here, and added.
 
     Raises
     ------
@@ -270,15 +301,26 @@ def composition_of(cfg: DictConfig | Mapping[str, Any], *, host: PluginHost | No
     if not isinstance(cfg, DictConfig):
         literal: dict[str, Any] = _literal(cfg)
         cfg = OmegaConf.create(literal)
-    provenance = _provenance_of(cfg, host)
+    provenance = _provenance_of(cfg, host) if overrides is None else Provenance(spoken(overrides, host))
     _overrides.refuse_code_in(cfg)
     with _messages.in_our_words(host, provenance):
         _refuse_unknown_keys(cfg, Root, "", provenance, also=("hydra",))
-        names = [f.name for f in dataclasses.fields(Settings)]
-        given = _literal({name: _resolved(cfg[name]) for name in names if name in cfg})
-        settings = _instance(OmegaConf.merge(OmegaConf.structured(Settings), given), "", provenance)
-        choices = {kind: tuple(_choices(cfg, kind, host, provenance)) for kind in Kind}
-    return Composition(settings, choices, host)
+        settings, conduct = (_top_keys(cfg, keys, provenance) for keys in (Settings, Conduct))
+        choose = _Chooser(host, provenance, known)
+        choices = {kind: tuple(_choices(cfg, kind, choose)) for kind in Kind}
+    return Composition(settings, choices, host, conduct)
+
+
+def _top_keys(cfg: DictConfig, config_class: type[Any], provenance: Provenance) -> Any:
+    """Validate the keys of `config_class` at the top of `cfg`."""
+    fields = dataclasses.fields(config_class)
+    for f in fields:
+        if isinstance(f.default_factory, type) and issubclass(f.default_factory, BaseConfig) and f.name in cfg:
+            if not isinstance(cfg[f.name], DictConfig):
+                raise ConfigError(_messages.not_keys(f.name, f.default_factory, cfg[f.name]))
+            _refuse_unknown_keys(cfg[f.name], f.default_factory, f.name, provenance)
+    given = _literal({f.name: _resolved(cfg[f.name]) for f in fields if f.name in cfg})
+    return _instance(OmegaConf.merge(OmegaConf.structured(config_class), given), "", provenance)
 
 
 def _resolved(value: Any) -> Any:
@@ -310,20 +352,37 @@ def _provenance_of(cfg: DictConfig, host: PluginHost) -> Provenance:
     return Provenance(spoken([str(o) for o in overrides], host), dict(hydra.runtime.choices), paths)
 
 
-def _choices(cfg: DictConfig, kind: Kind, host: PluginHost, provenance: Provenance) -> Iterator[Choice]:
+@dataclass(frozen=True)
+class _Chooser:
+    """Validates components' nodes; those in `known`, by kind and content, have been before."""
+
+    host: PluginHost
+    provenance: Provenance
+    known: dict[tuple[Kind, str], Choice] | None
+
+    def __call__(self, node: DictConfig, kind: Kind, path: str) -> Choice:
+        if self.known is None:
+            return _choice(node, kind, path, self.host, self.provenance)
+        content = (kind, repr(OmegaConf.to_container(node, resolve=True)))
+        if content not in self.known:
+            self.known[content] = _choice(node, kind, path, self.host, self.provenance)
+        return self.known[content]
+
+
+def _choices(cfg: DictConfig, kind: Kind, choose: _Chooser) -> Iterator[Choice]:
     key = str(kind)
     if key not in cfg or OmegaConf.is_missing(cfg, key) or cfg[key] is None:
         return
     node = cfg[key]
     if not isinstance(node, DictConfig):
-        raise ConfigError(_messages.not_an_option(kind, node, host))
+        raise ConfigError(_messages.not_an_option(kind, node, choose.host))
     if key not in LIST_GROUPS:
-        yield _choice(node, kind, key, host, provenance)
+        yield choose(node, kind, key)
         return
     for name, child in node.items():
         if not isinstance(child, DictConfig):
-            raise ConfigError(_messages.not_an_option(kind, name, host))
-        yield _choice(child, kind, f"{key}.{name!s}", host, provenance)
+            raise ConfigError(_messages.not_an_option(kind, name, choose.host))
+        yield choose(child, kind, f"{key}.{name!s}")
 
 
 def _choice(node: DictConfig, kind: Kind, path: str, host: PluginHost, provenance: Provenance) -> Choice:

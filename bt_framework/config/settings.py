@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bt_framework.config.conduct import Conduct
 from bt_framework.config.schema import BaseConfig, Duration, param
 from bt_framework.errors import ConfigError
 
@@ -127,8 +128,8 @@ def parse_time_ns(text: str, name: str) -> int:
 
 
 @dataclass
-class Root(Settings):
-    """The keys at the top of a composition: the settings and one per group, filled by the option chosen."""
+class Root(Conduct, Settings):
+    """The keys at the top of a composition: settings, conduct, and one per group, filled by the option chosen."""
 
     data: Any = MISSING
     bars: Any = MISSING

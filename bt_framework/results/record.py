@@ -49,6 +49,8 @@ class RunRecord:
         See `bt_framework.results.metrics.RunMetrics`; undefined ones are NaN.
     feeds, tags, note, git_commit
         See `bt_framework.results.run.RunContext`.
+    sweep_id, job
+        See `bt_framework.results.run.Membership`.
     """
 
     run_id: str
@@ -85,6 +87,8 @@ class RunRecord:
     tags: tuple[str, ...] = ()
     note: str = ""
     git_commit: str = ""
+    sweep_id: str = ""
+    job: int = 0
 
     @classmethod
     def started(cls, run: RunContext) -> RunRecord:
@@ -121,6 +125,8 @@ class RunRecord:
             tags=tuple(run.tags),
             note=run.note,
             git_commit=run.git_commit,
+            sweep_id=run.sweep.sweep_id,
+            job=run.sweep.job,
         )
 
     def finished(self, summary: RunSummary) -> RunRecord:

@@ -110,7 +110,7 @@ def run_row(record: RunRecord) -> dict[str, Any]:
 
     return {
         "run_id": record.run_id,
-        "sweep_id": None,
+        "sweep_id": record.sweep_id or None,
         "strategy": record.strategy,
         "symbols": array(record.symbols),
         "status": str(Status.RUNNING if record.status == Status.LOST else record.status),

@@ -64,6 +64,14 @@ class Instrument:
 
 
 @dataclass(frozen=True)
+class Membership:
+    """Which job of which sweep a run is; an empty `sweep_id` is none."""
+
+    sweep_id: str = ""
+    job: int = 0
+
+
+@dataclass(frozen=True)
 class RunContext:
     """One run, as it is before its first slice.
 
@@ -94,6 +102,8 @@ class RunContext:
         For people; they can be edited later.
     git_commit : str
         Commit of the working folder's repository, with ``-dirty`` if files have changed since; empty if there is none.
+    sweep : Membership
+        The sweep that it belongs to.
     """
 
     run_id: str
@@ -120,6 +130,7 @@ class RunContext:
     tags: tuple[str, ...] = ()
     note: str = ""
     git_commit: str = ""
+    sweep: Membership = Membership()
 
 
 @dataclass(frozen=True)

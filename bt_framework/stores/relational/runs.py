@@ -12,7 +12,7 @@ from bt_framework.errors import ConfigError, UnknownRunError
 from bt_framework.registry import unknown_name
 from bt_framework.results.record import RunRecord
 from bt_framework.results.rows import metrics_row, run_row
-from bt_framework.results.run import TABLES
+from bt_framework.results.run import TABLES, Status
 from bt_framework.stores.base import RunQuery, RunStore, latest
 from bt_framework.stores.filters import order_key
 from bt_framework.stores.relational.database import Database
@@ -156,16 +156,31 @@ def known_tables(names: Sequence[str]) -> tuple[str, ...]:
 
 def put_record(connection: Connection, record: RunRecord) -> None:
     """Insert a run with its tags and, once it has ended, its metrics; or replace what is known of it."""
-    from bt_framework.stores.relational.run_tables import METRICS, RUN_TAGS, RUNS
-    from bt_framework.stores.relational.statements import upsert
+    from bt_framework.stores.relational.run_tables import METRICS, RUN_TAGS, RUNS, SWEEPS
+    from bt_framework.stores.relational.statements import insert_if_absent, upsert
 
     dialect = connection.dialect.name
+    if record.sweep_id:
+        connection.execute(insert_if_absent(SWEEPS, dialect), unknown_sweep(record))
     connection.execute(upsert(RUNS, dialect), run_row(record))
     connection.execute(RUN_TAGS.delete().where(RUN_TAGS.c.run_id == record.run_id))
     if record.tags:
         connection.execute(upsert(RUN_TAGS, dialect), tag_rows(record))
     if record.finished_at_ns:
         connection.execute(upsert(METRICS, dialect), metrics_row(record))
+
+
+def unknown_sweep(record: RunRecord) -> dict[str, Any]:
+    """Return the row of ``sweeps`` for a run's sweep of which the store has not been told."""
+    return {
+        "sweep_id": record.sweep_id,
+        "started_at_ns": record.started_at_ns,
+        "finished_at_ns": 0,
+        "status": str(Status.RUNNING),
+        "overrides": "[]",
+        "jobs": 0,
+        "note": "",
+    }
 
 
 def tag_rows(record: RunRecord) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from bt_framework.results.rows import metrics_row, run_row
 from bt_framework.stores.relational._messages import INDEX
 from bt_framework.stores.relational.address import sqlite_url
 from bt_framework.stores.relational.database import Database, Limits
-from bt_framework.stores.relational.runs import RelationalStore, cells, tag_rows
+from bt_framework.stores.relational.runs import RelationalStore, cells, tag_rows, unknown_sweep
 from bt_framework.stores.relational.sqlite_file import OutdatedError, SqliteFile
 from bt_framework.stores.relational.statements import statement
 from bt_framework.units import NS_PER_S
@@ -56,6 +56,8 @@ class SqliteStore(RelationalStore):
     def put(self, record: RunRecord) -> None:
         """Insert a run, or replace what is known of it."""
         with self._writing() as connection:
+            if record.sweep_id:
+                connection.execute(statement("know_sweep"), unknown_sweep(record))
             connection.execute(statement("put_run"), run_row(record))
             connection.execute(statement("remove_tags"), {"run_id": record.run_id})
             connection.executemany(statement("put_tag"), tag_rows(record))

@@ -56,6 +56,11 @@ def compiled() -> dict[str, str]:
         + "".join(_create(table) for table in (*tables.METADATA.sorted_tables, tables.VERSION))
         + _sql(tables.VERSION.insert().values(version_num=tables.HEAD), literal_binds=True)
         + _END,
+        "know_sweep": _header(
+            "insert a sweep of which nothing is known but its id.", "one row per sweep.", "one per column."
+        )
+        + "\n".join(textwrap.wrap(_sql(insert_if_absent(tables.SWEEPS, "sqlite")), 110))
+        + "\n",
         "put_run": _header("insert a run, or replace what is known of it.", one_run + ".", "one per column.")
         + _put(tables.RUNS, "named"),
         "put_metrics": _header("insert a run's metrics, or replace them.", one_run + ".", "one per column.")
@@ -77,18 +82,27 @@ def compiled() -> dict[str, str]:
     return content
 
 
+def insert_if_absent(table: Table, dialect: str) -> Any:
+    """Return the statement that inserts a row unless there is one with its key."""
+    return _insert(table, dialect).on_conflict_do_nothing()
+
+
 def upsert(table: Table, dialect: str) -> Any:
     """Return the statement that inserts a row, or replaces the one with its key."""
-    if dialect == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert
-    else:
-        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
-    statement = insert(table)
+    statement = _insert(table, dialect)
     key = {column.name for column in table.primary_key.columns}
     values = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in key}
     if not values:
         return statement.on_conflict_do_nothing()
     return statement.on_conflict_do_update(index_elements=sorted(key), set_=values)
+
+
+def _insert(table: Table, dialect: str) -> Any:
+    if dialect == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert
+    else:
+        from sqlalchemy.dialects.sqlite import insert  # type: ignore[assignment]
+    return insert(table)
 
 
 def _header(purpose: str, grain: str, parameters: str) -> str:

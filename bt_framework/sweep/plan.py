@@ -1,0 +1,78 @@
+"""What a sweep is going to do: all its jobs, written down before the first one starts."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job.
+
+    Attributes
+    ----------
+    number : int
+        Position in the plan, from 0.
+    varied : mapping of str to str
+        Key and value, as an override writes them, of what differs between the jobs.
+    """
+
+    number: int
+    varied: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What is known of a sweep before its first job.
+
+    Attributes
+    ----------
+    fixed : tuple of str
+        Overrides that all jobs share, as on the command line.
+    keys : tuple of str
+        What varies, with the ``+`` signs of the override; the columns of the table are called so without them.
+    config_dirs : tuple of str
+        Folders of options of the user's own.
+    sweeper : str
+        Name of the sweeper that makes the jobs.
+    complete : bool
+        Whether all jobs are known beforehand; not of a sweeper that learns from the results.
+    metric, minimize
+        What says which job is best.
+    created_at_ns : int
+        Wall clock, ns UTC.
+    """
+
+    sweep_id: str
+    fixed: tuple[str, ...]
+    keys: tuple[str, ...]
+    config_dirs: tuple[str, ...]
+    sweeper: str
+    complete: bool
+    metric: str
+    minimize: bool
+    created_at_ns: int
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    version: int = PLAN_VERSION
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what varies."""
+        return tuple(key.lstrip("+") for key in self.keys)
+
+    def overrides(self, job: Job) -> list[str]:
+        """All overrides of a job, as on the command line of a single run."""
+        return [*self.fixed, *(f"{key}={value}" for key, value in job.varied.items())]
+
+    def digest(self, jobs: Sequence[Job]) -> str:
+        """SHA-256 of what is planned: equal for a sweep that is asked for again."""
+        content = [self.fixed, self.keys, self.config_dirs, self.sweeper, dict(self.options)]
+        planned = [dict(job.varied) for job in jobs] if self.complete else []
+        return hashlib.sha256(json.dumps([content, planned], sort_keys=True).encode()).hexdigest()
