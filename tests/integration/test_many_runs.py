@@ -1,6 +1,6 @@
-"""Ten thousand runs add little to what `bt runs` takes over none, whichever database holds them.
+"""`bt runs` over ten thousand runs answers in less than a second, its start included, whichever database holds them.
 
-Both are measured in turns: how long Python takes to start varies more from one minute to the next than all of the rest.
+That is processor time, the least of some tries: a machine that is busy with something else is slower.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bt_framework.stores.relational.tables import METRICS, RUN_TAGS, RUNS
 
 COUNT = 10_000
 DISTINCT = 200
-LONGEST_S = 0.35
+LONGEST_S = 1.0
 _BT = """
 import resource, sys
 from bt_framework.cli.main import main
@@ -85,28 +85,21 @@ def place(
     return overrides, environment
 
 
-def processor_s(environment: dict[str, str], *arguments: str) -> tuple[str, float]:
-    """Output of ``bt runs``, and seconds of processor time of the whole process."""
-    command = [sys.executable, "-c", _BT, "runs", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, float(done.stderr.splitlines()[-1])
-
-
 def bt_runs(place: tuple[list[str], dict[str, str]], *arguments: str) -> tuple[str, float]:
-    """Output, and processor time beyond that of the command over nothing, the least of some."""
+    """Output of ``bt runs``, and processor time of the whole process, the least of some."""
     overrides, environment = place
-    added = []
-    for _ in range(3):
-        _, nothing_s = processor_s(environment, "runs_dir=no_such_folder")
-        out, seconds = processor_s(environment, *arguments, *overrides)
-        added.append(seconds - nothing_s)
-        if added[-1] < LONGEST_S:
+    command = [sys.executable, "-c", _BT, "runs", *arguments, *overrides]
+    taken_s = []
+    for _ in range(5):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        taken_s.append(float(done.stderr.splitlines()[-1]))
+        if taken_s[-1] < LONGEST_S:
             break
-    return out, min(added)
+    return done.stdout, min(taken_s)
 
 
-def test_the_newest_are_listed_in_little_more_than_the_start_up(
+def test_the_newest_are_listed_in_less_than_a_second(
     place: tuple[list[str], dict[str, str]], records: list[RunRecord]
 ) -> None:
     out, seconds = bt_runs(place)
@@ -115,7 +108,7 @@ def test_the_newest_are_listed_in_little_more_than_the_start_up(
     assert seconds < LONGEST_S
 
 
-def test_a_filter_with_a_sort_takes_little_more_than_the_start_up(
+def test_a_filter_with_a_sort_takes_less_than_a_second(
     place: tuple[list[str], dict[str, str]], records: list[RunRecord]
 ) -> None:
     out, seconds = bt_runs(place, FILTER, "--sort", "-sharpe", "--format", "csv")
@@ -132,7 +125,7 @@ def test_a_filter_with_a_sort_takes_little_more_than_the_start_up(
     assert seconds < LONGEST_S
 
 
-def test_json_of_the_worst_hundred_takes_little_more_than_the_start_up(
+def test_json_of_the_worst_hundred_takes_less_than_a_second(
     place: tuple[list[str], dict[str, str]], records: list[RunRecord]
 ) -> None:
     out, seconds = bt_runs(place, "--sort", "pnl", "--limit", "100", "--json")
@@ -141,3 +134,25 @@ def test_json_of_the_worst_hundred_takes_little_more_than_the_start_up(
     )
     assert [run["run_id"] for run in json.loads(out)] == [r.run_id for r in wanted[:100]]
     assert seconds < LONGEST_S
+
+
+@pytest.mark.parametrize("arguments", [[], [FILTER, "--format", "csv"]])
+def test_neither_hydra_nor_numpy_nor_plugins_of_other_kinds_are_loaded(
+    place: tuple[list[str], dict[str, str]], arguments: list[str]
+) -> None:
+    overrides, environment = place
+    done = subprocess.run(
+        [sys.executable, "-m", "bt_framework", "runs", *arguments, *overrides],
+        env=environment | {"PYTHONPROFILEIMPORTTIME": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "bt_framework.stores.relational.queries" in imported
+    packages = {name.partition(".")[0] for name in imported}
+    assert (
+        packages & {"hydra", "omegaconf", "antlr4", "numpy", "pyarrow", "pandas", "rich", "alembic"} == set()
+    )
+    plugins = {name.split(".")[1] for name in imported if name.startswith("bt_plugins.")}
+    assert plugins == {"stores"}
