@@ -74,6 +74,19 @@ def test_looking_for_plugins_imports_nothing_heavy() -> None:
     assert loaded & {"numba", "hftbacktest", "pyarrow", "pandas", "rich", "hydra", "omegaconf"} == set()
 
 
+def test_only_the_kinds_asked_for_are_loaded(installed: Callable[..., None]) -> None:
+    installed(
+        HEALTHY
+        + "@hookimpl\ndef register_strategies(register):\n    raise ValueError('nobody asked for strategies')\n"
+    )
+    host = discover((Kind.LATENCY,))
+    assert host.problems == ()
+    assert {c.kind for c in host.registry.components()} == {Kind.LATENCY}
+    assert {"warp", "colo"} <= set(host.registry.names(Kind.LATENCY))
+    (problem,) = discover().problems
+    assert "nobody asked for strategies" in str(problem.error)
+
+
 def test_a_package_of_somebody_else_is_found(installed: Callable[..., None]) -> None:
     installed(HEALTHY)
     host = discover()
