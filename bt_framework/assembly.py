@@ -15,7 +15,7 @@ from bt_framework.errors import ConfigError, DataError, RunError
 from bt_framework.registry import Kind
 from bt_framework.results.git import commit_of
 from bt_framework.results.identity import code_hash, config_hash, data_hash
-from bt_framework.results.run import Identity, Membership, RunContext
+from bt_framework.results.run import ALONE, Identity, Membership, RunContext
 
 if TYPE_CHECKING:
     import numpy as np
@@ -370,7 +370,7 @@ def describe(
     latencies: Sequence[OrderLatency],
     inputs: Mapping[str, Any] | None = None,
     *,
-    sweep: Membership = Membership(),
+    sweep: Membership = ALONE,
 ) -> RunContext:
     """Say which run this is going to be; gives it an id and a folder, which is not made yet."""
     settings, resolved = composition.settings, composition.resolved

@@ -17,7 +17,7 @@ from bt_framework.results import folder
 from bt_framework.results.hashing import ResultHash
 from bt_framework.results.metrics import RunMetrics
 from bt_framework.results.result import RunResult
-from bt_framework.results.run import TABLES, Membership, RunContext, RunSummary, SliceBatch, Status
+from bt_framework.results.run import ALONE, TABLES, Membership, RunContext, RunSummary, SliceBatch, Status
 from bt_framework.results.schemas import RECORDS
 from bt_framework.results.trades import trade_book
 
@@ -92,7 +92,7 @@ class Surroundings:
 
     stop: Stop
     console: Console | None = None
-    sweep: Membership = Membership()
+    sweep: Membership = ALONE
     listeners: tuple[object, ...] = ()
 
 

@@ -71,6 +71,10 @@ class Membership:
     job: int = 0
 
 
+ALONE = Membership()
+"""Of a run that belongs to no sweep."""
+
+
 @dataclass(frozen=True)
 class RunContext:
     """One run, as it is before its first slice.
@@ -130,7 +134,7 @@ class RunContext:
     tags: tuple[str, ...] = ()
     note: str = ""
     git_commit: str = ""
-    sweep: Membership = Membership()
+    sweep: Membership = ALONE
 
 
 @dataclass(frozen=True)
