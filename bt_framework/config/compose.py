@@ -144,7 +144,7 @@ def compose_part(kind: Kind, overrides: Sequence[str]) -> Composition:
     keys = (o.key_or_group.partition(".")[0] for o in _overrides.parse(overrides))
     if any("${" in o for o in overrides) or not own.issuperset(keys):
         return compose(overrides)
-    host = discover()
+    host = discover((kind,))
     # The defaults list chooses no strategy, so there is none to leave out.
     others = [k for k in Kind if k not in (kind, Kind.STRATEGY)]
     left_out = [f"{k}=[]" if k in LIST_GROUPS else f"~{k}" for k in others]
