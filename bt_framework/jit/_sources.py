@@ -14,7 +14,7 @@ import importlib.util
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -92,8 +92,9 @@ def plain_key(paths: list[Path]) -> str:
     digest = hashlib.sha256()
     for path in sorted(found):
         digest.update(path.read_bytes())
+    distributions = importlib.metadata.packages_distributions() if libraries else {}
     for top in sorted(libraries):
-        digest.update(f"{top}=={_version_of(top)}\n".encode())
+        digest.update(f"{top}=={_version_of(distributions.get(top, []))}\n".encode())
     return digest.hexdigest()
 
 
@@ -106,8 +107,8 @@ def _imports_anywhere(path: Path) -> set[str]:
     return modules
 
 
-def _version_of(top: str) -> str:
-    names = importlib.metadata.packages_distributions().get(top, [])
+def _version_of(names: Iterable[str]) -> str:
+    """Names and versions of distributions."""
     return ",".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names)))
 
 
