@@ -1,8 +1,8 @@
 """Everything that a plugin package may implement.
 
 A package names a module under the entry point group ``bt_framework``; the functions in it that are marked
-with `hookimpl` are called by name. Registration hooks are called once, when the packages are found.
-Life-cycle hooks are called on the components of one run (writer, store, console, strategy, ...), never inside
+with `hookimpl` are called by name. Registration hooks are called when the packages are found, those of the kinds
+that a command needs. Life-cycle hooks are called on the components of one run (writer, store, console, strategy, ...), never inside
 the compiled loop.
 """
 
@@ -28,7 +28,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class RegistrationSpecs:
-    """Called once per package, with a function ``register(config_class, build)``.
+    """Called on each package, with a function ``register(config_class, build)``.
 
     ``config_class`` is the component's dataclass; its default ``name`` is the registry name. ``build`` takes
     a validated instance of it and returns the component.
