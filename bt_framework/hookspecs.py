@@ -2,8 +2,8 @@
 
 A package names a module under the entry point group ``bt_framework``; the functions in it that are marked
 with `hookimpl` are called by name. Registration hooks are called when the packages are found, those of the kinds
-that a command needs. Life-cycle hooks are called on the components of one run (writer, store, console, strategy, ...), never inside
-the compiled loop.
+that a command needs. Life-cycle hooks are called on the components of one run (writer, store, console, strategy,
+...), never inside the compiled loop.
 """
 
 from __future__ import annotations
