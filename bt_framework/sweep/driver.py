@@ -10,6 +10,7 @@ from bt_framework.errors import SweepError
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.journal import Ending, JobState, Journal, Outcome, read_states
 from bt_framework.sweep.plan import Job, SweepPlan
+from bt_framework.sweep.table import write_table
 from bt_framework.sweep.work import Chunk, SweepWork, chunks_of
 
 Launch = Callable[[SweepWork], Iterable[Outcome]]
@@ -64,6 +65,18 @@ class Driver:
         RunStopped
             On Ctrl-C or SIGTERM; what is done is written down.
         """
+        try:
+            return self._run(jobs)
+        finally:
+            if self._plan.complete:
+                self.write_table()
+
+    def write_table(self) -> None:
+        """Write the table of all jobs so far; whoever adds jobs to a plan that is not complete calls it at the end."""
+        folder = self._folder
+        write_table(folder.path, self._plan, folder.jobs(), read_states(folder.path))
+
+    def _run(self, jobs: Sequence[Job]) -> list[Outcome]:
         while True:
             states = read_states(self._folder.path)
             left = self._left(jobs, states)

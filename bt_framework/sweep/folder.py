@@ -6,6 +6,7 @@
     jobs.jsonl       the jobs, one per line; all of them before the first one starts, if the plan is complete
     journal/         what became of them: one file per process, see `bt_framework.sweep.journal`
     table.parquet    one row per job, see `bt_framework.sweep.table`
+    runs.parquet     which runs they are, who ran them and when
 """
 
 from __future__ import annotations

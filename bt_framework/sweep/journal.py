@@ -29,7 +29,7 @@ class Outcome:
 
     Attributes
     ----------
-    run_id, result_hash : str
+    run_id, run_dir, result_hash : str
         Of the run; empty if there is none.
     identity : mapping
         ``config_hash``, ``data_hash``, ``code_hash`` and ``seed``; empty if the job failed before they were known.
@@ -53,6 +53,7 @@ class Outcome:
     error: str = ""
     traceback: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
+    run_dir: str = ""
 
 
 @dataclass
@@ -71,6 +72,10 @@ class JobState:
         Attempts whose process ended before they did.
     crashed_alone : bool
         Whether one of those was the only job of its process at the time.
+    worker : str
+        Host, process and thread of the last attempt.
+    started_at_ns, ended_at_ns : int
+        Of the last attempt, wall clock, ns UTC; 0 if it has not.
     """
 
     outcome: Outcome | None = None
@@ -78,6 +83,9 @@ class JobState:
     running: dict[str, tuple[ProcessIdentity, bool]] = field(default_factory=dict)
     crashes: int = 0
     crashed_alone: bool = False
+    worker: str = ""
+    started_at_ns: int = 0
+    ended_at_ns: int = 0
 
 
 class Journal:
@@ -162,8 +170,10 @@ def _apply(state: JobState, line: Mapping[str, Any], process: ProcessIdentity) -
     worker = f"{process.host}:{process.pid}:{process.started}:{line['thread']}"
     if line["event"] == "started":
         state.running[worker] = (process, line["alone"])
+        state.worker, state.started_at_ns, state.ended_at_ns = worker, line["at_ns"], 0
         return
     state.running.pop(worker, None)
+    state.ended_at_ns = line["at_ns"]
     if line["event"] == "stopped":
         return
     values = {k: v for k, v in line.items() if k not in ("event", "at_ns", "thread")}

@@ -117,6 +117,7 @@ def _completed(job: Job, record: Any, *, reused: bool) -> Outcome:
         job.number,
         Ending.COMPLETED,
         run_id=record.run_id,
+        run_dir=str(record.run_dir),
         result_hash=record.result_hash,
         identity=dataclasses.asdict(record.identity),
         metrics=metrics,

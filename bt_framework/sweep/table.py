@@ -1,0 +1,193 @@
+"""A sweep as a table: one row per job, in the order of the plan.
+
+``table.parquet`` says what the jobs are and what came of them, and nothing of when, where and by whom they were run: an
+uninterrupted sweep, and one that was killed and resumed, leave the same bytes. The rest is in ``runs.parquet``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bt_framework.results.folder import replacing
+from bt_framework.results.rows import METRIC_COLUMNS, RowColumn
+from bt_framework.sweep.folder import TABLE_FILE
+from bt_framework.sweep.journal import Ending, JobState, Outcome
+from bt_framework.sweep.plan import Job, SweepPlan
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RUNS_FILE = "runs.parquet"
+
+WAITING = "waiting"
+RUNNING = "running"
+STATUSES = (WAITING, RUNNING, *map(str, Ending))
+"""What a job may be: ``running`` in a sweep under way only."""
+
+_JOB = RowColumn("job", int, "position in the plan, from 0")
+_STATUS = RowColumn("status", str, "waiting, running, completed, failed or pruned")
+_ERROR = RowColumn("error", str, "first line of why it failed; empty if it did not")
+_IDENTITY = (
+    RowColumn("config_hash", str, "SHA-256 of the configuration", optional=True),
+    RowColumn("data_hash", str, "SHA-256 of the data", optional=True),
+    RowColumn("code_hash", str, "SHA-256 of the code", optional=True),
+    RowColumn("seed", int, "seed of everything random", optional=True),
+)
+_RESULT_HASH = RowColumn("result_hash", str, "SHA-256 of the results", optional=True)
+
+RESULT_COLUMNS = (_STATUS, _ERROR, *METRIC_COLUMNS, *_IDENTITY, _RESULT_HASH)
+"""Columns after the job's number and what varies."""
+
+RUNS_COLUMNS = (
+    _JOB,
+    RowColumn("run_id", str, "id of the run", optional=True),
+    RowColumn("run_dir", str, "the run's folder", optional=True),
+    RowColumn("reused", bool, "whether the run was there before", optional=True),
+    RowColumn("attempts", int, "how often the job was tried to its end"),
+    RowColumn("crashes", int, "how often its process ended before it did"),
+    RowColumn("worker", str, "host, process and thread of the last attempt", optional=True),
+    RowColumn("started_at_ns", int, "start of the last attempt, wall clock, ns UTC", optional=True),
+    RowColumn("ended_at_ns", int, "its end, wall clock, ns UTC", optional=True),
+)
+"""Columns of ``runs.parquet`` before the timings, seconds, which are called as in the record of a run."""
+
+_TAKEN = frozenset(column.name for column in (_JOB, *RESULT_COLUMNS))
+_INT = re.compile(r"[+-]?\d+(_\d+)*", re.A)
+_FLOAT = re.compile(r"[+-]?((\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(e[+-]?\d+)?|inf|nan)", re.I | re.A)
+
+
+def column_names(plan: SweepPlan) -> dict[str, str]:
+    """Name of the column of each varied key; one that another column has is written ``config.NAME``.
+
+    >>> plan = SweepPlan("s", (), ("+strategy.entry_z", "fees"), (), "grid", True, "sharpe", False, 0)
+    >>> column_names(plan)
+    {'+strategy.entry_z': 'strategy.entry_z', 'fees': 'config.fees'}
+    """
+    return {
+        key: f"config.{name}" if name in _TAKEN else name
+        for key, name in zip(plan.keys, plan.columns, strict=True)
+    }
+
+
+def varied_columns(plan: SweepPlan, jobs: Sequence[Job]) -> tuple[RowColumn, ...]:
+    """Return the columns of what varies: of whole numbers, of numbers, or of text, as all values of a key allow."""
+    columns = []
+    for key, name in column_names(plan).items():
+        types = {type(value) for value in {_plain(job.varied.get(key)) for job in jobs}} - {type(None)}
+        common = str if str in types else float if float in types else int if types else str
+        columns.append(RowColumn(name, common, f"override {key}", optional=True))
+    return tuple(columns)
+
+
+def sweep_table(plan: SweepPlan, jobs: Sequence[Job], states: Mapping[int, JobState]) -> pa.Table:
+    """Return the table of a sweep, as far as it has come.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        In the order of their numbers.
+    states : mapping of int to JobState
+        See `bt_framework.sweep.journal.read_states`.
+
+    Returns
+    -------
+    pyarrow.Table
+        ``job``, what varies (`varied_columns`), and `RESULT_COLUMNS`; null where there is no value.
+    """
+    varied = varied_columns(plan, jobs)
+    values: list[list[Any]] = [[job.number for job in jobs]]
+    for key, column in zip(plan.keys, varied, strict=True):
+        values.append([_typed(job.varied.get(key), column.type) for job in jobs])
+    of_jobs = [states.get(job.number, JobState()) for job in jobs]
+    values += ([_result(state, column) for state in of_jobs] for column in RESULT_COLUMNS)
+    return _table((_JOB, *varied, *RESULT_COLUMNS), values)
+
+
+def runs_table(jobs: Sequence[Job], states: Mapping[int, JobState]) -> pa.Table:
+    """Return who ran the jobs, when, and how long it took: `RUNS_COLUMNS` and the timings."""
+    of_jobs = [states.get(job.number, JobState()) for job in jobs]
+    outcomes = [
+        state.outcome or Outcome(job.number, Ending.FAILED) for job, state in zip(jobs, of_jobs, strict=True)
+    ]
+    phases = sorted({name for outcome in outcomes for name in outcome.timings})
+    columns = (*RUNS_COLUMNS, *(RowColumn(name, float, "seconds", optional=True) for name in phases))
+    rows = []
+    for outcome, state in zip(outcomes, of_jobs, strict=True):
+        ended = state.outcome is not None
+        row: tuple[Any, ...] = (outcome.job, outcome.run_id or None, outcome.run_dir or None)
+        row += (outcome.reused if ended else None, state.attempts, state.crashes, state.worker or None)
+        row += (state.started_at_ns or None, state.ended_at_ns or None)
+        rows.append((*row, *(outcome.timings.get(name) for name in phases)))
+    return _table(
+        columns, [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in columns]
+    )
+
+
+def write_table(folder: Path, plan: SweepPlan, jobs: Sequence[Job], states: Mapping[int, JobState]) -> None:
+    """Write ``table.parquet`` and ``runs.parquet`` into a sweep's folder.
+
+    Raises
+    ------
+    StorageError
+        If they cannot be written.
+    """
+    import pyarrow.parquet as pq
+
+    for name, table in ((RUNS_FILE, runs_table(jobs, states)), (TABLE_FILE, sweep_table(plan, jobs, states))):
+        with replacing(folder / name) as file:
+            pq.write_table(table, file, compression="zstd")
+
+
+def _result(state: JobState, column: RowColumn) -> Any:
+    """Value of one of `RESULT_COLUMNS`."""
+    outcome, name = state.outcome, column.name
+    if name == "status":
+        return RUNNING if state.running else WAITING if outcome is None else str(outcome.ending)
+    if name == "error":
+        return "" if outcome is None else outcome.error.partition("\n")[0]
+    if outcome is None or state.running:
+        return None
+    if name == "result_hash":
+        return outcome.result_hash or None
+    value = (outcome.identity if column in _IDENTITY else outcome.metrics).get(name)
+    return value if value is None else column.type(value)
+
+
+def _plain(text: str | None) -> int | float | str | None:
+    """What an override's value says: a number, null, or text without its quotes.
+
+    >>> [_plain(text) for text in ("1", "1e3", "colo", "'a b'", "'1'", "null", "true")]
+    [1, 1000.0, 'colo', 'a b', '1', None, 'true']
+    """
+    if text is None or text.lower() == "null":
+        return None
+    if _INT.fullmatch(text):
+        whole = int(text)
+        return whole if -(2**63) <= whole < 2**63 else float(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1].replace(f"\\{text[0]}", text[0])
+    return text
+
+
+def _typed(text: str | None, common: Callable[[Any], Any]) -> Any:
+    """`_plain` as the type of its column; numbers among words stay as they were written."""
+    value = _plain(text)
+    if value is None:
+        return None
+    return text if common is str and not isinstance(value, str) else common(value)
+
+
+def _table(columns: Sequence[RowColumn], values: Sequence[Sequence[Any]]) -> pa.Table:
+    import pyarrow as pa
+
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    fields = [
+        pa.field(c.name, types[c.type], nullable=c.optional, metadata={"description": c.doc}) for c in columns
+    ]
+    arrays = [pa.array(v, f.type) for v, f in zip(values, fields, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
