@@ -70,6 +70,17 @@ class SweepError(BtError):
     """Jobs of a sweep have failed; the others are done."""
 
 
+class WorkersLost(SweepError):
+    """Processes that ran chunks of a sweep ended before the chunks did; `chunks` are their numbers.
+
+    No worker of the launch runs any more when this is raised.
+    """
+
+    def __init__(self, message: str, *, chunks: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.chunks = chunks
+
+
 class RunStopped(BtError):
     """The user (Ctrl-C) or the system (SIGTERM) asked the run to stop; what was finished is stored."""
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from bt_framework.config import _overrides
 from bt_framework.config.variants import VariantComposer
+from bt_framework.errors import WorkersLost
 from bt_framework.plugin_manager import PluginHost
 from bt_framework.registry import Kind
 from bt_framework.sweep.driver import Driver, Launcher, raise_failures
@@ -118,8 +119,17 @@ class SweepTask:
     def _launch(self, work: SweepWork) -> Iterable[Outcome]:
         """Give each chunk to Hydra's launcher as a job of its own."""
         self.work = work
-        for answer in self.launcher.launch([[] for _ in work.chunks], initial_job_idx=0):
-            yield from answer.return_value
+        lost: list[int] = []
+        for number, answer in enumerate(self.launcher.launch([[] for _ in work.chunks], initial_job_idx=0)):
+            value = answer._return_value  # asking for `return_value` would print a traceback of an error
+            if isinstance(value, WorkersLost):
+                lost.append(number)
+            elif isinstance(value, BaseException):
+                raise value
+            else:
+                yield from value
+        if lost:
+            raise WorkersLost(f"{len(lost)} chunks have lost their workers.", chunks=tuple(lost))
 
     def _split(self, loader: ConfigLoader) -> tuple[list[str], dict[str, Override]]:
         """Part the overrides into those that all jobs share, and those that list values, by key."""
