@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -547,13 +548,17 @@ def _grade(feeds: Sequence[StoredFeed]) -> dict[str, Any]:
 
 
 def _versions(packages: Sequence[tuple[str, str]]) -> Mapping[str, str]:
+    return {**_library_versions(), **dict(packages)}
+
+
+@lru_cache(maxsize=1)
+def _library_versions() -> Mapping[str, str]:
+    """Versions of Python and of the libraries that this process has loaded."""
     import platform
     from importlib import metadata
 
-    versions = {"python": platform.python_version()}
-    for name in ("hftbacktest", "numba", "llvmlite", "numpy", "pyarrow"):
-        versions[name] = metadata.version(name)
-    return versions | dict(packages)
+    names = ("hftbacktest", "numba", "llvmlite", "numpy", "pyarrow")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in names}}
 
 
 def _iso(ts: int) -> str:
