@@ -77,7 +77,7 @@ class SweepFolder:
                     f"{path} must be of version {PLAN_VERSION}, was {values['version']}. Go on with the release "
                     "that wrote it, or start the sweep anew."
                 )
-            for name in ("fixed", "keys", "config_dirs"):
+            for name in ("fixed", "keys", "config_dirs", "command"):
                 values[name] = tuple(values[name])
             return SweepPlan(**values)
         except FileNotFoundError:

@@ -48,6 +48,12 @@ class SweepPlan:
         What says which job is best.
     created_at_ns : int
         Wall clock, ns UTC.
+    options : mapping
+        Of the sweeper.
+    command : tuple of str
+        All overrides as they were given, those that list values and those for Hydra too: what makes the sweep again.
+    cwd : str
+        Folder in which relative paths are meant.
     """
 
     sweep_id: str
@@ -60,6 +66,8 @@ class SweepPlan:
     minimize: bool
     created_at_ns: int
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    cwd: str = ""
     version: int = PLAN_VERSION
 
     @property
@@ -72,7 +80,21 @@ class SweepPlan:
         return [*self.fixed, *(f"{key}={value}" for key, value in job.varied.items())]
 
     def digest(self, jobs: Sequence[Job]) -> str:
-        """SHA-256 of what is planned: equal for a sweep that is asked for again."""
-        content = [self.fixed, self.keys, self.config_dirs, self.sweeper, dict(self.options)]
+        """SHA-256 of what is planned: equal for a sweep that is asked for again, however it is to be carried out."""
+        fixed = [text for text in self.fixed if not is_conduct(text)]
+        learnt = [] if self.complete else [self.metric, self.minimize]
+        content = [fixed, self.keys, self.config_dirs, self.sweeper, dict(self.options), learnt]
         planned = [dict(job.varied) for job in jobs] if self.complete else []
         return hashlib.sha256(json.dumps([content, planned], sort_keys=True).encode()).hexdigest()
+
+
+def is_conduct(override: str) -> bool:
+    """Whether an override sets one of the keys of `Conduct`, which say how runs are carried out.
+
+    >>> [is_conduct(text) for text in ("limits.max_seconds=5", "rerun=true", "latency=colo", "strategy.limits=1")]
+    [True, True, False, False]
+    """
+    from bt_framework.config.conduct import Conduct
+
+    first = override.lstrip("+~").partition("=")[0].partition(".")[0]
+    return first in {field.name for field in dataclasses.fields(Conduct)}
