@@ -52,11 +52,20 @@ def _register_plugins() -> None:
     """Tell Hydra of our sweepers and launchers; it finds those of installed packages, but not of editable ones."""
     from hydra.core.plugins import Plugins
 
-    from hydra_plugins.bt_sweeps.grid import GridSweeper
-    from hydra_plugins.bt_sweeps.threads import ThreadsLauncher
+    from hydra_plugins.bt_sweeps import joblib, ray, submitit, threads
+    from hydra_plugins.bt_sweeps.sweepers import SWEEPERS
 
-    for plugin in (GridSweeper, ThreadsLauncher):
-        Plugins.instance().register(plugin)
+    for sweeper in SWEEPERS:
+        Plugins.instance().register(sweeper)
+    for launcher in (
+        threads.ThreadsLauncher,
+        threads.ProcessesLauncher,
+        joblib.JoblibLauncher,
+        ray.RayLauncher,
+        submitit.LocalLauncher,
+        submitit.SlurmLauncher,
+    ):
+        Plugins.instance().register(launcher)
 
 
 def _call_hydra(job: Callable[[DictConfig], Any], arguments: list[str]) -> None:

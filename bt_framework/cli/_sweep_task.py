@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from bt_framework.config import _overrides
+from bt_framework.cli._sweep_planning import Draft, Planner
 from bt_framework.config.variants import VariantComposer
 from bt_framework.errors import WorkersLost
 from bt_framework.plugin_manager import PluginHost
-from bt_framework.registry import Kind
 from bt_framework.sweep.driver import Driver, Launcher, raise_failures
 from bt_framework.sweep.folder import SweepFolder
-from bt_framework.sweep.grid import Grid
-from bt_framework.sweep.plan import Job, SweepPlan
+from bt_framework.sweep.learning import run_plan
+from bt_framework.sweep.study import make_study
 from bt_framework.sweep.work import SweepWork
 
 if TYPE_CHECKING:
-    from hydra.core.config_loader import ConfigLoader
-
-    from bt_framework.config.conduct import Conduct
     from bt_framework.sweep.journal import Outcome
 
 
@@ -44,6 +37,8 @@ class SweepTask:
     def __init__(self, host: PluginHost, overrides: Sequence[str], config_dirs: Sequence[str]) -> None:
         self.launcher: Any = None
         self.work: SweepWork | None = None
+        self.packages = sorted({c.package for c in host.registry.components()})
+        self._host = host
         self._composer = VariantComposer(host, config_dirs)
         self._overrides = list(overrides)
         self._config_dirs = tuple(config_dirs)
@@ -61,55 +56,42 @@ class SweepTask:
             stop.defer()
             return self.work.run_chunk(int(HydraConfig.get().job.num), stop)
 
-    def sweep_grid(self, loader: ConfigLoader) -> list[Outcome]:
-        """Plan every combination, and run what is to be run."""
-        fixed, varied = self._split(loader)
-        grid = Grid({key: list(o.sweep_string_iterator()) for key, o in varied.items()})
-        jobs = grid.jobs(self._conduct(fixed, grid).sweep.max_jobs)
-        return self.run("grid", fixed, tuple(grid.values), jobs, checked=grid.samples())
+    def sweep(self, sweeper: str, settings: Mapping[str, Any]) -> list[Outcome]:
+        """Plan what the sweeper makes of the overrides, write the plan down and run it.
 
-    def _conduct(self, fixed: Sequence[str], grid: Grid) -> Conduct:
-        first = [f"{key}={values[0]}" for key, values in grid.values.items() if values]
-        return self._composer.compose([*fixed, *first]).conduct
-
-    def run(
-        self,
-        sweeper: str,
-        fixed: Sequence[str],
-        keys: tuple[str, ...],
-        jobs: list[Job],
-        checked: Iterable[Job],
-    ) -> list[Outcome]:
-        """Check the jobs `checked`, write the plan down and run it.
+        Parameters
+        ----------
+        sweeper : str
+            Its name.
+        settings : mapping
+            What is below ``hydra.sweeper``.
 
         Raises
         ------
         ConfigError
-            If a job is wrong; nothing has been written then.
+            If the sweep or a job of it is wrong; nothing has been written then.
         SweepError
             If jobs have failed.
         """
-        conduct = self._composer.compose([*fixed, *(f"{k}={v}" for k, v in jobs[0].varied.items())]).conduct
-        from bt_framework.assembly import new_run_id
+        workers = max(1, self._launcher().workers)
+        planner = Planner(self._host, self._composer, self._overrides, self._config_dirs, workers)
+        return self.run(planner.draft(sweeper, settings))
 
-        plan = SweepPlan(
-            sweep_id=new_run_id(),
-            fixed=tuple(fixed),
-            keys=keys,
-            config_dirs=self._config_dirs,
-            sweeper=sweeper,
-            complete=True,
-            metric=conduct.sweep.metric,
-            minimize=conduct.sweep.minimize,
-            created_at_ns=time.time_ns(),
-        )
-        for job in checked:
-            self._composer.compose(plan.overrides(job)).one(Kind.STRATEGY)
-        folder = SweepFolder(Path(conduct.sweep.dir) / plan.sweep_id)
-        folder.create(plan, jobs)
+    def run(self, draft: Draft) -> list[Outcome]:
+        """Write a plan down and run it.
+
+        Raises
+        ------
+        SweepError
+            If jobs have failed.
+        """
+        folder = SweepFolder(Path(draft.conduct.sweep.dir) / draft.plan.sweep_id)
+        folder.create(draft.plan, draft.jobs)
         with folder.held():
-            outcomes = Driver(folder, conduct, self._launcher()).run(jobs)
-        raise_failures(outcomes, len(jobs))
+            if not draft.plan.complete:
+                make_study(draft.plan, folder)
+            outcomes = run_plan(folder, Driver(folder, draft.conduct, self._launcher()))
+        raise_failures(outcomes, len(outcomes))
         return outcomes
 
     def _launcher(self) -> Launcher:
@@ -130,17 +112,3 @@ class SweepTask:
                 yield from value
         if lost:
             raise WorkersLost(f"{len(lost)} chunks have lost their workers.", chunks=tuple(lost))
-
-    def _split(self, loader: ConfigLoader) -> tuple[list[str], dict[str, Override]]:
-        """Part the overrides into those that all jobs share, and those that list values, by key."""
-        _overrides.parse(self._overrides)
-        parser = OverridesParser.create(config_loader=loader)
-        fixed, varied = [], {}
-        for override in parser.parse_overrides(self._overrides):
-            text = str(override.input_line)
-            if override.is_sweep_override():
-                sign = text[: len(text) - len(text.lstrip("+"))]
-                varied[sign + override.key_or_group] = override
-            elif not _overrides.is_hydra(override) or override.key_or_group == "hydra.searchpath":
-                fixed.append(text)
-        return fixed, varied

@@ -1,4 +1,4 @@
-"""The launcher of ``bt -m``: jobs in threads of one process, which share mapped events and compiled code."""
+"""The launchers ``threads`` and ``processes``: jobs in threads of one process, or in processes of one machine."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from bt_framework.errors import WorkersLost
+from bt_framework.sweep.processes import Workers
+from bt_framework.sweep.worker import LauncherStop, Origin
+from hydra_plugins.bt_sweeps._foreign import returned
+
 
 class ThreadsLauncher(Launcher):
-    """Runs jobs in threads; the compiled loop lets other threads run.
+    """Runs jobs in threads, which share mapped events and compiled code; the compiled loop lets other threads run.
+
+    A strategy in plain Python would not let them run: its jobs go to processes.
 
     Parameters
     ----------
@@ -23,30 +30,50 @@ class ThreadsLauncher(Launcher):
     """
 
     in_process = True
+    local = True
 
     def __init__(self, n_jobs: int = 0) -> None:
         self.n_jobs = n_jobs or len(os.sched_getaffinity(0))
-        self._task: Any = None
+        self.task: Any = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra gives every launcher."""
-        self._task = task_function
+        self.task = task_function
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the chunks of the task, one per job of Hydra's, and wait for them."""
-        from bt_framework.interrupt import StopSignals
+        """Run the chunks of the task and wait for them; a chunk whose process is gone returns a `WorkersLost`."""
+        work = self.task.work
+        apart = self._apart()
+        workers = Workers(Origin.here(self.task.packages))
 
-        numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
-        with StopSignals() as stop, ThreadPoolExecutor(self.n_jobs, "bt-job") as pool:
-            stop.defer()
-            futures = [pool.submit(self._task.work.run_chunk, number, stop) for number in numbers]
-            outcomes = [future.result() for future in futures]
+        def run(number: int) -> JobReturn:
+            try:
+                if number in apart and not stop.received:
+                    return returned(workers.run_chunk(work, number, stop))
+                return returned(work.run_chunk(number, stop))
+            except WorkersLost as error:
+                return returned(error)
+
+        with LauncherStop(work.folder) as stop:
+            try:
+                with ThreadPoolExecutor(self.n_jobs, "bt-job") as pool:
+                    answers = list(pool.map(run, range(len(work.chunks))))
+            finally:
+                workers.close()
             if stop.received:
-                raise stop.error()
-        return [_returned(outcome) for outcome in outcomes]
+                answers.append(returned(stop.error()))
+        return answers
+
+    def _apart(self) -> set[int]:
+        """Chunks that run in processes."""
+        apart: set[int] = self.task.plain_chunks()
+        return apart
 
 
-def _returned(value: Any) -> JobReturn:
-    answer = JobReturn(status=JobStatus.COMPLETED)
-    answer.return_value = value
-    return answer
+class ProcessesLauncher(ThreadsLauncher):
+    """Runs chunks in processes of their own; one that dies takes nobody with it."""
+
+    in_process = False
+
+    def _apart(self) -> set[int]:
+        return set(range(len(self.task.work.chunks)))
