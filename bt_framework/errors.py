@@ -42,6 +42,12 @@ class UnknownRunError(BtError):
     exit_code = 2
 
 
+class UnknownSweepError(BtError):
+    """No sweep has the id asked for."""
+
+    exit_code = 2
+
+
 class RunError(BtError):
     """A run that had started could not go on."""
 
@@ -87,3 +93,10 @@ class RunStopped(BtError):
     def __init__(self, message: str, *, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+class RunPruned(RunStopped):
+    """A sweep gave the run up, since others are ahead of it; what was finished is stored."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, signal_number=0)

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bt_framework.errors import ConfigError, DataError, StorageError, UnknownRunError
+from bt_framework.errors import ConfigError, DataError, StorageError, UnknownRunError, UnknownSweepError
 from bt_framework.hookspecs import hookimpl
 from bt_framework.registry import unknown_name
 from bt_framework.results.folder import RECORD_FILE, RunFolder
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import RunContext, RunSummary, SliceBatch, Status
 from bt_framework.stores.filters import FIELDS, SET_FIELDS, And, Compare, Condition, matches, order_key
+from bt_framework.stores.sweeps import SweepRow, jobs_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,6 +76,25 @@ class RunReader(ABC):
     def select(self, query: RunQuery) -> list[RunRecord]:
         """Return the runs that `query` means, as of now: see `latest`."""
 
+    @abstractmethod
+    def sweeps(self) -> Sequence[SweepRow]:
+        """Return the sweeps, the newest first."""
+
+    def sweep_jobs(self, sweep_id: str) -> pa.Table:
+        """Return the jobs of a sweep: the table that was put, with ``run_id``; without rows if there is none."""
+        return jobs_table([])
+
+    def sweep(self, prefix: str) -> SweepRow:
+        """Return the sweep with the id `prefix`, or the only one whose id begins with it.
+
+        Raises
+        ------
+        UnknownSweepError
+            If there is none, or several.
+        """
+        sweeps = {row.sweep_id: row for row in self.sweeps()}
+        return sweeps[named_sweep(prefix, sweeps)]
+
     def tables(self, run_id: str) -> tuple[str, ...]:
         """Names of the run's tables of which there are rows."""
         return ()
@@ -130,6 +150,22 @@ class RunStore(RunReader):
     @abstractmethod
     def remove(self, run_id: str) -> None:
         """Forget a run and its rows, if there is one with this id; its folder stays."""
+
+    @abstractmethod
+    def put_sweep(self, sweep: SweepRow) -> None:
+        """Insert a sweep, or replace what is known of it."""
+
+    @abstractmethod
+    def put_sweep_jobs(self, sweep_id: str, table: pa.Table) -> None:
+        """Insert the jobs of a sweep that is known, or replace them; they stay when their runs are removed.
+
+        Parameters
+        ----------
+        sweep_id : str
+            Of the sweep.
+        table : pyarrow.Table
+            See `bt_framework.stores.sweeps.job_rows`.
+        """
 
     def put_rows(self, run_id: str, tables: Mapping[str, pa.Table]) -> None:
         """Insert rows of a run that is known, all or none; those whose position is there are replaced.
@@ -193,6 +229,24 @@ class RunStore(RunReader):
     def on_run_error(self, run: RunContext, summary: RunSummary, error: BaseException) -> None:
         """Keep how the run ended."""
         self.put(RunFolder(run.run_dir).record())
+
+
+def named_sweep(prefix: str, ids: Iterable[str]) -> str:
+    """Return the one of `ids` that is, or begins with, `prefix`.
+
+    Raises
+    ------
+    UnknownSweepError
+        If there is none, or several.
+    """
+    found = sorted(i for i in ids if prefix and i.startswith(prefix))
+    if prefix in found:
+        return prefix
+    if not found:
+        raise UnknownSweepError(f"no sweep has the id {prefix!r}. List them with: bt sweep list")
+    if len(found) > 1:
+        raise UnknownSweepError(f"the id {prefix!r} must name one sweep, but begins {', '.join(found[:5])}.")
+    return found[0]
 
 
 def latest(record: RunRecord) -> RunRecord:

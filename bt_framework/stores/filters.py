@@ -26,13 +26,17 @@ MAX_DEPTH = 20
 SET_FIELDS: Mapping[str, str] = {"tag": "tags", "symbol": "symbols"}
 """Fields with several values per run, and the column that holds them as a JSON array."""
 
-PREFIX_FIELDS = ("run_id", "git_commit", "config_hash", "data_hash", "code_hash", "result_hash")
+PREFIX_FIELDS = ("run_id", "sweep_id", "git_commit", "config_hash", "data_hash", "code_hash", "result_hash")
 """Fields that equal every value that they begin with; an empty value equals an empty field only."""
 
 TIME_FIELDS = ("started_at_ns", "finished_at_ns", "start_ts", "end_ts")
 """Fields in ns UTC, which are also compared with dates."""
 
-ALIASES: Mapping[str, str] = {"started": "started_at_ns", "finished": "finished_at_ns"}
+ALIASES: Mapping[str, str] = {
+    "started": "started_at_ns",
+    "finished": "finished_at_ns",
+    "sweep": "sweep_id",
+}
 """Other names of fields."""
 
 _NO_FIELDS = ("symbols", "tags", "feeds", "record", "updated_at_ns")
@@ -190,6 +194,8 @@ def field_value(record: RunRecord, field: str) -> Any:
         value = getattr(record.identity, field)
     elif field == "host":
         value = record.process.host
+    elif field == "sweep_id":
+        value = record.sweep_id or None
     elif field in ("run_dir", "status"):
         value = str(getattr(record, field))
     else:

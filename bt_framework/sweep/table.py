@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bt_framework.results.folder import replacing
-from bt_framework.results.rows import METRIC_COLUMNS, RowColumn
+from bt_framework.results.rows import RowColumn
+from bt_framework.stores.sweeps import (
+    IDENTITY_COLUMNS,
+    JOB,
+    KNOWN_COLUMNS,
+    RESULT_COLUMNS,
+    RUN_ID,
+    arrow_field,
+    arrow_table,
+    column_of,
+)
 from bt_framework.sweep.folder import TABLE_FILE
 from bt_framework.sweep.journal import Ending, JobState, Outcome
 from bt_framework.sweep.plan import Job, SweepPlan
@@ -24,26 +34,10 @@ RUNS_FILE = "runs.parquet"
 
 WAITING = "waiting"
 RUNNING = "running"
-STATUSES = (WAITING, RUNNING, *map(str, Ending))
-"""What a job may be: ``running`` in a sweep under way only."""
-
-_JOB = RowColumn("job", int, "position in the plan, from 0")
-_STATUS = RowColumn("status", str, "waiting, running, completed, failed or pruned")
-_ERROR = RowColumn("error", str, "first line of why it failed; empty if it did not")
-_IDENTITY = (
-    RowColumn("config_hash", str, "SHA-256 of the configuration", optional=True),
-    RowColumn("data_hash", str, "SHA-256 of the data", optional=True),
-    RowColumn("code_hash", str, "SHA-256 of the code", optional=True),
-    RowColumn("seed", int, "seed of everything random", optional=True),
-)
-_RESULT_HASH = RowColumn("result_hash", str, "SHA-256 of the results", optional=True)
-
-RESULT_COLUMNS = (_STATUS, _ERROR, *METRIC_COLUMNS, *_IDENTITY, _RESULT_HASH)
-"""Columns after the job's number and what varies."""
 
 RUNS_COLUMNS = (
-    _JOB,
-    RowColumn("run_id", str, "id of the run", optional=True),
+    JOB,
+    RUN_ID,
     RowColumn("run_dir", str, "the run's folder", optional=True),
     RowColumn("reused", bool, "whether the run was there before", optional=True),
     RowColumn("attempts", int, "how often the job was tried to its end"),
@@ -54,7 +48,6 @@ RUNS_COLUMNS = (
 )
 """Columns of ``runs.parquet`` before the timings, seconds, which are called as in the record of a run."""
 
-_TAKEN = frozenset(column.name for column in (_JOB, *RESULT_COLUMNS))
 _INT = re.compile(r"[+-]?\d+(_\d+)*", re.A)
 _FLOAT = re.compile(r"[+-]?((\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(e[+-]?\d+)?|inf|nan)", re.I | re.A)
 
@@ -67,7 +60,7 @@ def column_names(plan: SweepPlan) -> dict[str, str]:
     {'+strategy.entry_z': 'strategy.entry_z', 'fees': 'config.fees'}
     """
     return {
-        key: f"config.{name}" if name in _TAKEN else name
+        key: f"config.{name}" if name in KNOWN_COLUMNS else name
         for key, name in zip(plan.keys, plan.columns, strict=True)
     }
 
@@ -76,9 +69,7 @@ def varied_columns(plan: SweepPlan, jobs: Sequence[Job]) -> tuple[RowColumn, ...
     """Return the columns of what varies: of whole numbers, of numbers, or of text, as all values of a key allow."""
     columns = []
     for key, name in column_names(plan).items():
-        types = {type(value) for value in {_plain(job.varied.get(key)) for job in jobs}} - {type(None)}
-        common = str if str in types else float if float in types else int if types else str
-        columns.append(RowColumn(name, common, f"override {key}", optional=True))
+        columns.append(column_of(name, [_plain(job.varied.get(key)) for job in jobs]))
     return tuple(columns)
 
 
@@ -103,7 +94,12 @@ def sweep_table(plan: SweepPlan, jobs: Sequence[Job], states: Mapping[int, JobSt
         values.append([_typed(job.varied.get(key), column.type) for job in jobs])
     of_jobs = [states.get(job.number, JobState()) for job in jobs]
     values += ([_result(state, column) for state in of_jobs] for column in RESULT_COLUMNS)
-    return _table((_JOB, *varied, *RESULT_COLUMNS), values)
+    return arrow_table((JOB, *varied, *RESULT_COLUMNS), values)
+
+
+def with_runs(table: pa.Table, runs: pa.Table) -> pa.Table:
+    """Return a sweep's table with the column ``run_id`` of `runs` after it: what a store keeps."""
+    return table.append_column(arrow_field(RUN_ID), runs["run_id"])
 
 
 def runs_table(jobs: Sequence[Job], states: Mapping[int, JobState]) -> pa.Table:
@@ -121,7 +117,7 @@ def runs_table(jobs: Sequence[Job], states: Mapping[int, JobState]) -> pa.Table:
         row += (outcome.reused if ended else None, state.attempts, state.crashes, state.worker or None)
         row += (state.started_at_ns or None, state.ended_at_ns or None)
         rows.append((*row, *(outcome.timings.get(name) for name in phases)))
-    return _table(
+    return arrow_table(
         columns, [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in columns]
     )
 
@@ -152,7 +148,7 @@ def _result(state: JobState, column: RowColumn) -> Any:
         return None
     if name == "result_hash":
         return outcome.result_hash or None
-    value = (outcome.identity if column in _IDENTITY else outcome.metrics).get(name)
+    value = (outcome.identity if column in IDENTITY_COLUMNS else outcome.metrics).get(name)
     return value if value is None else column.type(value)
 
 
@@ -180,14 +176,3 @@ def _typed(text: str | None, common: Callable[[Any], Any]) -> Any:
     if value is None:
         return None
     return text if common is str and not isinstance(value, str) else common(value)
-
-
-def _table(columns: Sequence[RowColumn], values: Sequence[Sequence[Any]]) -> pa.Table:
-    import pyarrow as pa
-
-    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-    fields = [
-        pa.field(c.name, types[c.type], nullable=c.optional, metadata={"description": c.doc}) for c in columns
-    ]
-    arrays = [pa.array(v, f.type) for v, f in zip(values, fields, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))

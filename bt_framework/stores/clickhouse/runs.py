@@ -9,6 +9,7 @@ from bt_framework.results.record import RunRecord
 from bt_framework.results.run import TABLES
 from bt_framework.stores.base import RunQuery, RunReader, latest
 from bt_framework.stores.clickhouse.schema import require
+from bt_framework.stores.sweeps import JOB_COLUMNS, SWEEP_COLUMNS, SweepRow, jobs_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 ROWS_OF = {name: "timeseries" if name == "equity" else name for name in TABLES}
 """What each table of a run is called after ``backtest_`` and ``whole_``."""
 
+_SWEEP, _JOB = (", ".join(f"`{c.name}`" for c in columns) for columns in (SWEEP_COLUMNS, JOB_COLUMNS))
 _NEWEST = "SELECT run_id, run_dir, record FROM backtest_runs FINAL"
 
 
@@ -45,6 +47,19 @@ class ClickHouseRuns(RunReader):
     def select(self, query: RunQuery) -> list[RunRecord]:
         """Return the runs that `query` means, chosen here: runs are few, and one rule decides everywhere."""
         return query.of(self._records(_NEWEST, {}))
+
+    def sweeps(self) -> list[SweepRow]:
+        """Return the sweeps, the newest first."""
+        found = self.db.query(f"SELECT {_SWEEP} FROM sweeps FINAL ORDER BY started_at_ns DESC, sweep_id")
+        return [SweepRow.of(row) for row in found.to_pylist()]
+
+    def sweep_jobs(self, sweep_id: str) -> pa.Table:
+        """Return the jobs of a sweep."""
+        found = self.db.query(
+            f"SELECT {_JOB} FROM sweep_jobs FINAL WHERE sweep_id = {{sweep_id:String}} ORDER BY job",
+            {"sweep_id": sweep_id},
+        )
+        return jobs_table(found.to_pylist())
 
     def tables(self, run_id: str) -> tuple[str, ...]:
         """Names of the run's tables of which there are rows."""

@@ -16,7 +16,7 @@ from bt_framework.stores.clickhouse._statements import statements
 if TYPE_CHECKING:
     from bt_framework.stores.clickhouse.connection import ClickHouse
 
-HEAD = 3
+HEAD = 4
 """Version of the tables that this program knows: the number of its last migration."""
 
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql")

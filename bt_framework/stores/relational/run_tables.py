@@ -20,8 +20,10 @@ from sqlalchemy import (
 from bt_framework.results.rows import METRICS_ROW, RUN_COLUMNS, RowColumn
 from bt_framework.results.run import Status
 from bt_framework.stores.relational._metadata import METADATA, WORD, name
+from bt_framework.stores.sweeps import JOB_COLUMNS, JOB_STATUSES
 
 _STATUSES = ", ".join(f"'{status}'" for status in Status if status is not Status.LOST)
+_JOB_STATUSES = ", ".join(f"'{status}'" for status in JOB_STATUSES)
 _SORTED_BY = ("pnl", "return_frac", "sharpe", "max_drawdown_frac", "trades", "turnover")
 
 
@@ -53,6 +55,19 @@ SWEEPS = Table(
 )
 """Runs that were started together; ``overrides`` is a JSON array, times are ns UTC, 0 until it has ended."""
 
+SWEEP_JOBS = Table(
+    "sweep_jobs",
+    METADATA,
+    *map(_cell, JOB_COLUMNS),
+    PrimaryKeyConstraint("sweep_id", "job"),
+    ForeignKeyConstraint(
+        ["sweep_id"], ["sweeps.sweep_id"], ondelete="CASCADE", name="fk_sweep_jobs_sweep_id"
+    ),
+    CheckConstraint(f"status IN ({_JOB_STATUSES})", name="status"),
+    CheckConstraint("job >= 0", name="job"),
+)
+"""One row per job of a sweep; it stays when its run is removed."""
+
 RUNS = Table(
     "backtest_runs",
     METADATA,
@@ -67,6 +82,7 @@ RUNS = Table(
     Index("ix_backtest_runs_status", "status", "started_at_ns"),
     Index("ix_backtest_runs_commit", "git_commit"),
     Index("ix_backtest_runs_sweep", "sweep_id"),
+    Index("ix_backtest_runs_config", "config_hash"),
 )
 """One row per run."""
 

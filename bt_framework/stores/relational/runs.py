@@ -12,10 +12,11 @@ from bt_framework.errors import ConfigError, UnknownRunError
 from bt_framework.registry import unknown_name
 from bt_framework.results.record import RunRecord
 from bt_framework.results.rows import metrics_row, run_row
-from bt_framework.results.run import TABLES, Status
+from bt_framework.results.run import TABLES
 from bt_framework.stores.base import RunQuery, RunStore, latest
 from bt_framework.stores.filters import order_key
 from bt_framework.stores.relational.database import Database
+from bt_framework.stores.sweeps import SweepRow, job_rows, jobs_table, unknown_sweep
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,6 +101,43 @@ class RelationalStore(RunStore):
         with self.database.writing() as connection:
             connection.execute(RUNS.delete().where(RUNS.c.run_id == run_id))
 
+    def put_sweep(self, sweep: SweepRow) -> None:
+        """Insert a sweep, or replace what is known of it."""
+        from bt_framework.stores.relational.run_tables import SWEEPS
+        from bt_framework.stores.relational.statements import upsert
+
+        with self.database.writing() as connection:
+            connection.execute(upsert(SWEEPS, connection.dialect.name), sweep.row())
+
+    def put_sweep_jobs(self, sweep_id: str, table: pa.Table) -> None:
+        """Insert the jobs of a sweep that is known, or replace them."""
+        from bt_framework.stores.relational.run_tables import SWEEP_JOBS
+
+        with self.database.writing() as connection:
+            connection.execute(SWEEP_JOBS.delete().where(SWEEP_JOBS.c.sweep_id == sweep_id))
+            if table.num_rows:
+                connection.execute(SWEEP_JOBS.insert(), job_rows(sweep_id, table))
+
+    def sweeps(self) -> list[SweepRow]:
+        """Return the sweeps, the newest first."""
+        with self.database.reading() as connection:
+            if connection is None:
+                return []
+            from bt_framework.stores.relational.run_tables import SWEEPS
+
+            query = SWEEPS.select().order_by(SWEEPS.c.started_at_ns.desc(), SWEEPS.c.sweep_id)
+            return [SweepRow.of(row._asdict()) for row in connection.execute(query)]
+
+    def sweep_jobs(self, sweep_id: str) -> pa.Table:
+        """Return the jobs of a sweep."""
+        with self.database.reading() as connection:
+            if connection is None:
+                return jobs_table([])
+            from bt_framework.stores.relational.run_tables import SWEEP_JOBS
+
+            query = SWEEP_JOBS.select().where(SWEEP_JOBS.c.sweep_id == sweep_id).order_by(SWEEP_JOBS.c.job)
+            return jobs_table([row._asdict() for row in connection.execute(query)])
+
     def tables(self, run_id: str) -> tuple[str, ...]:
         """Names of the run's tables of which there are rows."""
         with self.database.reading() as connection:
@@ -161,7 +199,7 @@ def put_record(connection: Connection, record: RunRecord) -> None:
 
     dialect = connection.dialect.name
     if record.sweep_id:
-        connection.execute(insert_if_absent(SWEEPS, dialect), unknown_sweep(record))
+        connection.execute(insert_if_absent(SWEEPS, dialect), sweep_of(record))
     connection.execute(upsert(RUNS, dialect), run_row(record))
     connection.execute(RUN_TAGS.delete().where(RUN_TAGS.c.run_id == record.run_id))
     if record.tags:
@@ -170,17 +208,9 @@ def put_record(connection: Connection, record: RunRecord) -> None:
         connection.execute(upsert(METRICS, dialect), metrics_row(record))
 
 
-def unknown_sweep(record: RunRecord) -> dict[str, Any]:
+def sweep_of(record: RunRecord) -> dict[str, Any]:
     """Return the row of ``sweeps`` for a run's sweep of which the store has not been told."""
-    return {
-        "sweep_id": record.sweep_id,
-        "started_at_ns": record.started_at_ns,
-        "finished_at_ns": 0,
-        "status": str(Status.RUNNING),
-        "overrides": "[]",
-        "jobs": 0,
-        "note": "",
-    }
+    return unknown_sweep(record.sweep_id, record.started_at_ns).row()
 
 
 def tag_rows(record: RunRecord) -> list[dict[str, str]]:

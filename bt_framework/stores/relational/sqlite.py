@@ -14,9 +14,10 @@ from bt_framework.results.rows import metrics_row, run_row
 from bt_framework.stores.relational._messages import INDEX
 from bt_framework.stores.relational.address import sqlite_url
 from bt_framework.stores.relational.database import Database, Limits
-from bt_framework.stores.relational.runs import RelationalStore, cells, tag_rows, unknown_sweep
+from bt_framework.stores.relational.runs import RelationalStore, cells, sweep_of, tag_rows
 from bt_framework.stores.relational.sqlite_file import OutdatedError, SqliteFile
 from bt_framework.stores.relational.statements import statement
+from bt_framework.stores.sweeps import SweepRow, job_rows
 from bt_framework.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -57,12 +58,22 @@ class SqliteStore(RelationalStore):
         """Insert a run, or replace what is known of it."""
         with self._writing() as connection:
             if record.sweep_id:
-                connection.execute(statement("know_sweep"), unknown_sweep(record))
+                connection.execute(statement("know_sweep"), sweep_of(record))
             connection.execute(statement("put_run"), run_row(record))
             connection.execute(statement("remove_tags"), {"run_id": record.run_id})
             connection.executemany(statement("put_tag"), tag_rows(record))
             if record.finished_at_ns:
                 connection.execute(statement("put_metrics"), metrics_row(record))
+
+    def put_sweep(self, sweep: SweepRow) -> None:
+        """Insert a sweep, or replace what is known of it."""
+        with self._writing() as connection:
+            connection.execute(statement("put_sweep"), sweep.row())
+
+    def put_sweep_jobs(self, sweep_id: str, table: pa.Table) -> None:
+        """Insert the jobs of a sweep that is known, or replace them."""
+        with self._writing() as connection:
+            connection.executemany(statement("put_sweep_job"), job_rows(sweep_id, table))
 
     def put_rows(self, run_id: str, tables: Mapping[str, pa.Table]) -> None:
         """Insert rows of a run that is known, all or none; those whose position is there are replaced."""

@@ -61,6 +61,14 @@ def compiled() -> dict[str, str]:
         )
         + "\n".join(textwrap.wrap(_sql(insert_if_absent(tables.SWEEPS, "sqlite")), 110))
         + "\n",
+        "put_sweep": _header(
+            "insert a sweep, or replace what is known of it.", "one row per sweep.", "one per column."
+        )
+        + _put(tables.SWEEPS, "named"),
+        "put_sweep_job": _header(
+            "insert a job of a sweep, or replace it.", "one row per sweep and job.", "one per column."
+        )
+        + _put(tables.SWEEP_JOBS, "named"),
         "put_run": _header("insert a run, or replace what is known of it.", one_run + ".", "one per column.")
         + _put(tables.RUNS, "named"),
         "put_metrics": _header("insert a run's metrics, or replace them.", one_run + ".", "one per column.")

@@ -15,7 +15,7 @@ from bt_framework.stores.relational.research_tables import (
     SYMBOLS,
 )
 from bt_framework.stores.relational.row_tables import ROWS
-from bt_framework.stores.relational.run_tables import METRICS, RUN_TAGS, RUNS, SWEEPS
+from bt_framework.stores.relational.run_tables import METRICS, RUN_TAGS, RUNS, SWEEP_JOBS, SWEEPS
 
 __all__ = [
     "COINTEGRATION_RESULTS",
@@ -32,6 +32,7 @@ __all__ = [
     "RUN_TAGS",
     "SCREENS",
     "SWEEPS",
+    "SWEEP_JOBS",
     "SYMBOLS",
     "VERSION",
 ]

@@ -70,6 +70,7 @@ CREATE TABLE backtest_runs (
     CONSTRAINT ck_backtest_runs_status CHECK (status IN ('running', 'completed', 'failed', 'stopped'))
 );
 CREATE INDEX ix_backtest_runs_commit ON backtest_runs (git_commit);
+CREATE INDEX ix_backtest_runs_config ON backtest_runs (config_hash);
 CREATE INDEX ix_backtest_runs_start ON backtest_runs (started_at_ns, run_id);
 CREATE INDEX ix_backtest_runs_status ON backtest_runs (status, started_at_ns);
 CREATE INDEX ix_backtest_runs_strategy ON backtest_runs (strategy, started_at_ns);
@@ -97,6 +98,40 @@ CREATE TABLE pair_universe (
     CONSTRAINT ck_pair_universe_pair_id CHECK (pair_id = symbol_a || '_' || symbol_b)
 );
 CREATE UNIQUE INDEX uq_pair_universe_symbols ON pair_universe (source, symbol_a, symbol_b);
+CREATE TABLE sweep_jobs (
+    sweep_id TEXT NOT NULL,
+    job BIGINT NOT NULL,
+    varied TEXT NOT NULL,
+    status TEXT NOT NULL,
+    error TEXT NOT NULL,
+    pnl DOUBLE,
+    gross_pnl DOUBLE,
+    fees DOUBLE,
+    return_frac DOUBLE,
+    sharpe DOUBLE,
+    max_drawdown DOUBLE,
+    max_drawdown_frac DOUBLE,
+    trades BIGINT,
+    round_trips BIGINT,
+    trades_won BIGINT,
+    trades_lost BIGINT,
+    mean_trade_s DOUBLE,
+    orders BIGINT,
+    fill_ratio DOUBLE,
+    maker_share DOUBLE,
+    turnover_notional DOUBLE,
+    turnover DOUBLE,
+    config_hash TEXT,
+    data_hash TEXT,
+    code_hash TEXT,
+    seed BIGINT,
+    result_hash TEXT,
+    run_id TEXT,
+    CONSTRAINT pk_sweep_jobs PRIMARY KEY (sweep_id, job),
+    CONSTRAINT fk_sweep_jobs_sweep_id FOREIGN KEY(sweep_id) REFERENCES sweeps (sweep_id) ON DELETE CASCADE,
+    CONSTRAINT ck_sweep_jobs_status CHECK (status IN ('waiting', 'running', 'completed', 'failed', 'pruned')),
+    CONSTRAINT ck_sweep_jobs_job CHECK (job >= 0)
+);
 CREATE TABLE backtest_equity (
     run_id TEXT NOT NULL,
     sequence BIGINT NOT NULL,
@@ -374,4 +409,4 @@ CREATE TABLE alembic_version (
     version_num VARCHAR(32) NOT NULL,
     CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO alembic_version (version_num) VALUES ('0002');
+INSERT INTO alembic_version (version_num) VALUES ('0003');

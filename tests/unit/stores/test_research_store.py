@@ -292,7 +292,7 @@ def test_a_newer_version_is_refused(store, tmp_path):
         other.execute("UPDATE alembic_version SET version_num = '9999'")
     other.close()
     for attempt in (lambda: store.symbols(), lambda: store.register_symbols(["B"], "etf")):
-        with pytest.raises(StorageError, match="must have schema version 0002, was 9999: a newer version"):
+        with pytest.raises(StorageError, match="must have schema version 0003, was 9999: a newer version"):
             attempt()
 
 

@@ -101,7 +101,7 @@ def test_the_head_is_the_newest_of_the_scripts():
 def test_a_fresh_database_and_an_upgraded_one_are_what_the_tables_say(url, tmp_path, request):
     upgraded = old_research(url)
     assert status(upgraded).revision == "0001"
-    assert upgrade(upgraded) == ["0002"]
+    assert upgrade(upgraded) == ["0002", "0003"]
     fresh = Database(request.getfixturevalue("another_url"))
     assert status(fresh).revision == ""
     assert upgrade(fresh) == list(REVISIONS)
@@ -135,7 +135,7 @@ def test_research_of_an_older_version_is_upgraded_without_loss(url):
         store = ResearchStore(url)
         for use in (store.symbols, lambda: store.register_symbols(["C"], "etf")):
             with pytest.raises(
-                StorageError, match=r"must have schema version 0002, was 0001. .*bt db migrate"
+                StorageError, match=r"must have schema version 0003, was 0001. .*bt db migrate"
             ):
                 use()
         upgrade(database)
@@ -263,7 +263,7 @@ def test_a_newer_version_is_refused_by_everything(url):
     database = Database(url)
     with database.writing() as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
-    message = r"must have schema version 0002, was 9999: a newer version of this program made it"
+    message = r"must have schema version 0003, was 9999: a newer version of this program made it"
     for use in (status, upgrade, lambda d: enter(d.reading()), lambda d: enter(d.writing())):
         with pytest.raises(StorageError, match=message):
             use(Database(url))
