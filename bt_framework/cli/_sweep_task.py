@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from bt_framework.cli._plain_jobs import plain_chunks
 from bt_framework.cli._sweep_planning import Draft, Planner
 from bt_framework.config.variants import VariantComposer
 from bt_framework.errors import WorkersLost
@@ -93,6 +94,11 @@ class SweepTask:
             outcomes = run_plan(folder, Driver(folder, draft.conduct, self._launcher()))
         raise_failures(outcomes, len(outcomes))
         return outcomes
+
+    def plain_chunks(self) -> set[int]:
+        """Chunks with jobs that do not let other threads run."""
+        assert self.work is not None
+        return plain_chunks(self.work, self._composer)
 
     def _launcher(self) -> Launcher:
         in_process = getattr(self.launcher, "in_process", False)
