@@ -177,18 +177,27 @@ def test_every_option_is_a_component_and_every_built_in_component_an_option(host
     assert options() == {(str(c.kind), c.name) for c in built_in}
 
 
-@pytest.mark.parametrize(("group", "name"), sorted(options()))
+def rounds() -> list[dict[str, str]]:
+    """Every option once: the first of each group together, then the second of each, and so on."""
+    columns = {group: sorted(name for g, name in options() if g == group) for group, _ in sorted(options())}
+    longest = max(len(names) for names in columns.values())
+    return [{group: col[at] for group, col in columns.items() if at < len(col)} for at in range(longest)]
+
+
+@pytest.mark.parametrize("chosen", rounds(), ids=lambda chosen: "-".join(chosen.values()))
 def test_every_option_composes_to_the_defaults_of_its_dataclass(
-    host: PluginHost, group: str, name: str
+    host: PluginHost, chosen: dict[str, str]
 ) -> None:
-    value = f"[{name}]" if group in LIST_GROUPS else name
-    sign = "+" if group == "strategy" else ""
-    choice = compose([f"{sign}{group}={value}"], host=host).many(Kind(group))[0]
-    assert choice.component.name == name
-    defaults = vars(choice.component.config_class())
-    interpolated = {key for key, value in defaults.items() if "${" in str(value)}
-    closed = {key: value for key, value in vars(choice.config).items() if key != "_frozen"}
-    assert closed == defaults | {key: closed[key] for key in interpolated}
+    values = {group: f"[{name}]" if group in LIST_GROUPS else name for group, name in chosen.items()}
+    words = [f"{'+' if group == 'strategy' else ''}{group}={value}" for group, value in values.items()]
+    composition = compose(words, host=host)
+    for group, name in chosen.items():
+        (choice,) = composition.many(Kind(group))
+        assert choice.component.name == name
+        defaults = vars(choice.component.config_class())
+        interpolated = {key for key, value in defaults.items() if "${" in str(value)}
+        closed = {key: value for key, value in vars(choice.config).items() if key != "_frozen"}
+        assert closed == defaults | {key: closed[key] for key in interpolated}, (group, name)
 
 
 def test_every_key_says_what_it_is(host: PluginHost) -> None:
