@@ -4,51 +4,44 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 from bt_framework.errors import ConfigError
 from bt_framework.sweep.plan import Job
+from bt_framework.sweep.space import Choices, Space
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Values of each key, as overrides write them; the last key varies fastest."""
+def grid_jobs(space: Space) -> Iterator[Job]:
+    """Yield all combinations; the last key varies fastest.
 
-    values: Mapping[str, Sequence[str]]
-
-    def __len__(self) -> int:
-        """How many combinations there are."""
-        return math.prod(len(values) for values in self.values.values())
-
-    def __iter__(self) -> Iterator[Job]:
-        """Yield the combinations."""
-        for number, chosen in enumerate(itertools.product(*self.values.values())):
-            yield Job(number, dict(zip(self.values, chosen, strict=True)))
-
-    def samples(self) -> Iterator[Job]:
-        """Yield combinations in which every value of every key occurs: the first one, and others that differ in one."""
-        first = {key: values[0] for key, values in self.values.items()}
-        yield Job(0, first)
-        for key, values in self.values.items():
-            for value in values[1:]:
-                yield Job(0, {**first, key: value})
-
-    def jobs(self, most: int) -> list[Job]:
-        """Return all combinations.
-
-        Raises
-        ------
-        ConfigError
-            If a key has no values, or there are more than `most` combinations.
-        """
-        for key, values in self.values.items():
-            if not values:
-                raise ConfigError(f"{key} must have at least one value, was an empty range.")
-        if len(self) > most:
-            sizes = " x ".join(f"{len(values):,} of {key}" for key, values in self.values.items())
+    Raises
+    ------
+    ConfigError
+        If a key varies over an interval.
+    """
+    values = []
+    for key, dimension in space.dimensions.items():
+        if not isinstance(dimension, Choices):
             raise ConfigError(
-                f"the sweep must have at most sweep.max_jobs={most:,} jobs, has {len(self):,}: {sizes}. Give fewer "
-                "values, sample them (hydra/sweeper=random), or raise sweep.max_jobs."
+                f"{key} must have values that can be counted, was an interval. Write range(A,B,STEP), or sample it "
+                "with hydra/sweeper=random, lhs or optuna."
             )
-        return list(self)
+        values.append(dimension.values)
+    for number, chosen in enumerate(itertools.product(*values)):
+        yield Job(number, dict(zip(space.dimensions, chosen, strict=True)))
+
+
+def refuse_too_many(counts: Mapping[str, int], most: int) -> None:
+    """Refuse a grid of more combinations than `most`, given how many values each key has.
+
+    Raises
+    ------
+    ConfigError
+        If there are more.
+    """
+    if math.prod(counts.values()) > most:
+        sizes = " x ".join(f"{count:,} of {key}" for key, count in counts.items())
+        raise ConfigError(
+            f"the sweep must have at most sweep.max_jobs={most:,} jobs, has {math.prod(counts.values()):,}: {sizes}. "
+            "Give fewer values, sample them (hydra/sweeper=random), or raise sweep.max_jobs."
+        )

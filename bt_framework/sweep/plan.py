@@ -27,6 +27,11 @@ class Job:
     number: int
     varied: Mapping[str, str]
 
+    @property
+    def overrides(self) -> list[str]:
+        """What differs, as on the command line."""
+        return [f"{key}={value}" for key, value in self.varied.items()]
+
 
 @dataclass(frozen=True)
 class SweepPlan:
@@ -77,7 +82,7 @@ class SweepPlan:
 
     def overrides(self, job: Job) -> list[str]:
         """All overrides of a job, as on the command line of a single run."""
-        return [*self.fixed, *(f"{key}={value}" for key, value in job.varied.items())]
+        return [*self.fixed, *job.overrides]
 
     def digest(self, jobs: Sequence[Job]) -> str:
         """SHA-256 of what is planned: equal for a sweep that is asked for again, however it is to be carried out."""
