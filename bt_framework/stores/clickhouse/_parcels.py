@@ -52,7 +52,7 @@ class Slice:
     local_ts, events : int
         How far the run is.
     records : tuple of (str, mapping)
-        Rows of ``backtest_runs`` and ``backtest_metrics``; they do not wait for more.
+        Rows of ``backtest_runs`` and ``backtest_metrics``; they hardly wait for more.
     """
 
     number: int
@@ -116,6 +116,13 @@ def parts_of(run_id: str, slices: Sequence[Slice], names: Names) -> list[Part]:
     return [
         Part(run_id, f"{number:08d}-{i:02d}-{table}", table, rows) for i, (table, rows) in enumerate(tables)
     ]
+
+
+def stage_of(part: Part) -> int:
+    """Stage in which a part is stored: rows, what says that they are complete, what says that the run has ended."""
+    if part.table in TABLE_OF.values():
+        return 0
+    return 2 if part.table == "backtest_runs" else 1
 
 
 def row_table(table: str, row: Mapping[str, Any]) -> pa.Table:

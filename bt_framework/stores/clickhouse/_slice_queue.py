@@ -9,6 +9,9 @@ from collections.abc import Sequence
 
 from bt_framework.stores.clickhouse._parcels import Slice
 
+LOADING_S = 1.0
+"""Longest wait of a run's first record for its first slice: until then the run loads code, and would be slowed down."""
+
 
 class SliceQueue:
     """A queue of slices that holds a bounded number of rows, those being stored included.
@@ -23,7 +26,6 @@ class SliceQueue:
         self._max_rows = max_rows
         self._rows = 0
         self._waiting_rows = 0
-        self._urgent = 0
         self._waiting: deque[tuple[Slice, float]] = deque()
         self._closed = False
         self._changed = threading.Condition()
@@ -35,7 +37,6 @@ class SliceQueue:
                 return False
             self._rows += item.size
             self._waiting_rows += item.size
-            self._urgent += bool(item.records)
             self._waiting.append((item, time.monotonic()))
             self._changed.notify_all()
             return True
@@ -43,8 +44,9 @@ class SliceQueue:
     def take(self, batch_rows: int, interval_s: float) -> list[Slice]:
         """Wait for slices to store together, and return them; empty once the queue is closed and empty.
 
-        They are due when they have `batch_rows` rows, when the first has waited for `interval_s`, or when one has
-        records, which is then the last of them. Call `settle` when they are stored.
+        They are due when they have `batch_rows` rows or when the first has waited for `interval_s`; if it has records,
+        when something follows it or after `LOADING_S`. One with records is the last that is taken. Call `settle` when
+        they are stored.
         """
         with self._changed:
             while not self._closed:
@@ -59,7 +61,6 @@ class SliceQueue:
                 taken.append(item)
                 rows += item.size
                 if item.records:
-                    self._urgent -= 1
                     break
             self._waiting_rows -= rows
             return taken
@@ -83,6 +84,8 @@ class SliceQueue:
         """Seconds until what waits is due; None if nothing waits."""
         if not self._waiting:
             return None
-        if self._urgent or self._waiting_rows >= batch_rows:
+        first, since_s = self._waiting[0]
+        if self._waiting_rows >= batch_rows or (first.records and len(self._waiting) > 1):
             return 0.0
-        return self._waiting[0][1] + interval_s - time.monotonic()
+        wait_s = min(interval_s, LOADING_S) if first.records else interval_s
+        return since_s + wait_s - time.monotonic()

@@ -34,6 +34,8 @@ _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class ClickHouse:
     """A connection. Use it as a context manager, and from one thread; each thread has its own.
 
+    Only inserts into a server may be made by several threads at once.
+
     The database need not exist yet: `bt_framework.stores.clickhouse.schema` makes it.
 
     Parameters

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from bt_framework.errors import BtError
-from bt_framework.stores.clickhouse._parcels import Part
+from bt_framework.stores.clickhouse._parcels import Part, stage_of
 from bt_framework.stores.clickhouse.address import Address
+
+_AT_ONCE = 4
+"""Inserts that are made at the same time."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Sender:
         return f"{'chDB in' if self._address.embedded else 'ClickHouse at'} {self._address.name}"
 
     def send(self, parts: Sequence[Part], *, patient: bool = True) -> None:
-        """Store parts in order; unless `patient`, try once.
+        """Store parts, those of a stage before those of the next (`stage_of`); unless `patient`, try once.
 
         Raises
         ------
@@ -86,8 +90,22 @@ class Sender:
             if self._db is None:
                 self._db = ClickHouse(self._address, timeout_s=self._retries.timeout_s)
                 require(self._db)
-            for part in parts:
-                self._db.insert(part.table, part.rows, token=part.token)
+            for _, some in groupby(sorted(parts, key=stage_of), stage_of):
+                self._insert(list(some))
         except BtError:
             self.close()
             raise
+
+    def _insert(self, parts: Sequence[Part]) -> None:
+        """Insert parts, into a server at once: most of the time it is waited for."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        def insert(part: Part) -> None:
+            self._db.insert(part.table, part.rows, token=part.token)
+
+        if self._address.embedded or len(parts) == 1:
+            for part in parts:
+                insert(part)
+            return
+        with ThreadPoolExecutor(min(len(parts), _AT_ONCE)) as pool:
+            list(pool.map(insert, parts))
