@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from bt_framework.results.folder import replacing
 from bt_framework.results.rows import RowColumn
 from bt_framework.stores.sweeps import (
-    IDENTITY_COLUMNS,
     JOB,
     KNOWN_COLUMNS,
     RESULT_COLUMNS,
@@ -24,7 +23,7 @@ from bt_framework.stores.sweeps import (
     column_of,
 )
 from bt_framework.sweep.folder import TABLE_FILE
-from bt_framework.sweep.journal import Ending, JobState, Outcome
+from bt_framework.sweep.journal import JobState, Outcome
 from bt_framework.sweep.plan import Job, SweepPlan
 
 if TYPE_CHECKING:
@@ -73,8 +72,10 @@ def varied_columns(plan: SweepPlan, jobs: Sequence[Job]) -> tuple[RowColumn, ...
     return tuple(columns)
 
 
-def sweep_table(plan: SweepPlan, jobs: Sequence[Job], states: Mapping[int, JobState]) -> pa.Table:
-    """Return the table of a sweep, as far as it has come.
+def sweep_tables(
+    plan: SweepPlan, jobs: Sequence[Job], states: Mapping[int, JobState]
+) -> tuple[pa.Table, pa.Table]:
+    """Return the table of a sweep, as far as it has come, and who ran the jobs, when, and how long it took.
 
     Parameters
     ----------
@@ -85,41 +86,38 @@ def sweep_table(plan: SweepPlan, jobs: Sequence[Job], states: Mapping[int, JobSt
 
     Returns
     -------
-    pyarrow.Table
+    table : pyarrow.Table
         ``job``, what varies (`varied_columns`), and `RESULT_COLUMNS`; null where there is no value.
+    runs : pyarrow.Table
+        `RUNS_COLUMNS` and the timings.
     """
     varied = varied_columns(plan, jobs)
-    values: list[list[Any]] = [[job.number for job in jobs]]
-    for key, column in zip(plan.keys, varied, strict=True):
-        values.append([_typed(job.varied.get(key), column.type) for job in jobs])
-    of_jobs = [states.get(job.number, JobState()) for job in jobs]
-    values += ([_result(state, column) for state in of_jobs] for column in RESULT_COLUMNS)
-    return arrow_table((JOB, *varied, *RESULT_COLUMNS), values)
+    results, runs, timings = [], [], []
+    for job in jobs:
+        state = states.get(job.number, JobState())
+        outcome = state.outcome
+        results.append(_results(state, outcome))
+        runs.append(_run(job, state, outcome))
+        timings.append({} if outcome is None else outcome.timings)
+    typed = [
+        [_typed(job.varied.get(key), column.type) for job in jobs]
+        for key, column in zip(plan.keys, varied, strict=True)
+    ]
+    phases = [RowColumn(n, float, "seconds", optional=True) for n in sorted({n for t in timings for n in t})]
+    measured = [[times.get(phase.name) for times in timings] for phase in phases]
+    columns = (JOB, *varied, *RESULT_COLUMNS)
+    table = arrow_table(columns, [[j.number for j in jobs], *typed, *_turned(results, RESULT_COLUMNS)])
+    return table, arrow_table((*RUNS_COLUMNS, *phases), [*_turned(runs, RUNS_COLUMNS), *measured])
+
+
+def sweep_table(plan: SweepPlan, jobs: Sequence[Job], states: Mapping[int, JobState]) -> pa.Table:
+    """Return the table of `sweep_tables`."""
+    return sweep_tables(plan, jobs, states)[0]
 
 
 def with_runs(table: pa.Table, runs: pa.Table) -> pa.Table:
     """Return a sweep's table with the column ``run_id`` of `runs` after it: what a store keeps."""
     return table.append_column(arrow_field(RUN_ID), runs["run_id"])
-
-
-def runs_table(jobs: Sequence[Job], states: Mapping[int, JobState]) -> pa.Table:
-    """Return who ran the jobs, when, and how long it took: `RUNS_COLUMNS` and the timings."""
-    of_jobs = [states.get(job.number, JobState()) for job in jobs]
-    outcomes = [
-        state.outcome or Outcome(job.number, Ending.FAILED) for job, state in zip(jobs, of_jobs, strict=True)
-    ]
-    phases = sorted({name for outcome in outcomes for name in outcome.timings})
-    columns = (*RUNS_COLUMNS, *(RowColumn(name, float, "seconds", optional=True) for name in phases))
-    rows = []
-    for outcome, state in zip(outcomes, of_jobs, strict=True):
-        ended = state.outcome is not None
-        row: tuple[Any, ...] = (outcome.job, outcome.run_id or None, outcome.run_dir or None)
-        row += (outcome.reused if ended else None, state.attempts, state.crashes, state.worker or None)
-        row += (state.started_at_ns or None, state.ended_at_ns or None)
-        rows.append((*row, *(outcome.timings.get(name) for name in phases)))
-    return arrow_table(
-        columns, [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in columns]
-    )
 
 
 def write_table(folder: Path, plan: SweepPlan, jobs: Sequence[Job], states: Mapping[int, JobState]) -> None:
@@ -132,24 +130,41 @@ def write_table(folder: Path, plan: SweepPlan, jobs: Sequence[Job], states: Mapp
     """
     import pyarrow.parquet as pq
 
-    for name, table in ((RUNS_FILE, runs_table(jobs, states)), (TABLE_FILE, sweep_table(plan, jobs, states))):
+    table, runs = sweep_tables(plan, jobs, states)
+    for name, content in ((RUNS_FILE, runs), (TABLE_FILE, table)):
         with replacing(folder / name) as file:
-            pq.write_table(table, file, compression="zstd")
+            pq.write_table(content, file, compression="zstd")
 
 
-def _result(state: JobState, column: RowColumn) -> Any:
-    """Value of one of `RESULT_COLUMNS`."""
-    outcome, name = state.outcome, column.name
-    if name == "status":
-        return RUNNING if state.running else WAITING if outcome is None else str(outcome.ending)
-    if name == "error":
-        return "" if outcome is None else outcome.error.partition("\n")[0]
+def _results(state: JobState, outcome: Outcome | None) -> tuple[Any, ...]:
+    """Values of `RESULT_COLUMNS`."""
     if outcome is None or state.running:
-        return None
-    if name == "result_hash":
-        return outcome.result_hash or None
-    value = (outcome.identity if column in IDENTITY_COLUMNS else outcome.metrics).get(name)
-    return value if value is None else column.type(value)
+        status, error, values = RUNNING if state.running else WAITING, "", {}
+    else:
+        status, error = str(outcome.ending), outcome.error.partition("\n")[0]
+        values = {**outcome.metrics, **outcome.identity, "result_hash": outcome.result_hash or None}
+    rest = ((column.type, values.get(column.name)) for column in RESULT_COLUMNS[2:])
+    return (status, error, *(value if value is None else of(value) for of, value in rest))
+
+
+def _run(job: Job, state: JobState, outcome: Outcome | None) -> tuple[Any, ...]:
+    """Values of `RUNS_COLUMNS`."""
+    run_id, run_dir, reused = (outcome.run_id, outcome.run_dir, outcome.reused) if outcome else ("", "", None)
+    tried = (state.attempts, state.crashes, state.worker or None)
+    return (
+        job.number,
+        run_id or None,
+        run_dir or None,
+        reused,
+        *tried,
+        state.started_at_ns or None,
+        state.ended_at_ns or None,
+    )
+
+
+def _turned(rows: Sequence[Sequence[Any]], columns: Sequence[RowColumn]) -> list[Sequence[Any]]:
+    """Return the columns of `rows`, which may be none."""
+    return list(zip(*rows, strict=True)) if rows else [() for _ in columns]
 
 
 def _plain(text: str | None) -> int | float | str | None:
