@@ -6,9 +6,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from typing import Any
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from bt_framework.cli._sweep_task import SweepTask
@@ -24,6 +26,7 @@ def run_with_hydra(overrides: Sequence[str], config_dirs: Sequence[str], flags: 
     ConfigError
         If the composition is wrong, before the first job.
     """
+    _register_plugins()
     host = discover()
     lines = composing.hydra_overrides(overrides, host, config_dirs)
     composing.refuse_code(overrides, host, config_dirs)
@@ -34,7 +37,6 @@ def run_with_hydra(overrides: Sequence[str], config_dirs: Sequence[str], flags: 
         with composing.in_our_words(host, overrides, config_dirs):
             _call_hydra(_print_only, [*flags, *lines])
         return 0
-    _register_plugins()
     task = SweepTask(host, overrides, config_dirs)
     with tempfile.TemporaryDirectory(prefix="bt-sweep-") as folder:
         # Launchers of others insist on writing there; each run keeps its own folder already.
@@ -66,6 +68,15 @@ def _register_plugins() -> None:
         submitit.SlurmLauncher,
     ):
         Plugins.instance().register(launcher)
+    _forget_options()
+
+
+def _forget_options() -> None:
+    """Take the options of other packages out of Hydra that are called like ours, which stand for them."""
+    repo = ConfigStore.instance().repo
+    for group in ("launcher", "sweeper"):
+        for file in files(composing.CONFIG_MODULE).joinpath("hydra", group).iterdir():
+            repo.get("hydra", {}).get(group, {}).pop(file.name, None)
 
 
 def _call_hydra(job: Callable[[DictConfig], Any], arguments: list[str]) -> None:
