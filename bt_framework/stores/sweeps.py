@@ -22,7 +22,7 @@ SWEEP_COLUMNS = (
     RowColumn("started_at_ns", int, "wall clock, ns UTC"),
     RowColumn("finished_at_ns", int, "wall clock, ns UTC; 0 until the sweep has ended"),
     RowColumn("status", str, "running, completed, failed (a job has) or stopped"),
-    RowColumn("overrides", str, "what all jobs share, a JSON array"),
+    RowColumn("overrides", str, "as on the command line, a JSON array"),
     RowColumn("jobs", int, "jobs planned"),
     RowColumn("note", str, "a line for the reader"),
 )
@@ -60,7 +60,7 @@ KNOWN_COLUMNS = frozenset(column.name for column in (JOB, *RESULT_COLUMNS, RUN_I
 
 @dataclass(frozen=True)
 class SweepRow:
-    """What a store knows of a sweep, see `SWEEP_COLUMNS`; `overrides` are those that all jobs share."""
+    """What a store knows of a sweep, see `SWEEP_COLUMNS`; `overrides` are as on the command line."""
 
     sweep_id: str
     started_at_ns: int

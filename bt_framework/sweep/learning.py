@@ -5,6 +5,7 @@ from __future__ import annotations
 from bt_framework.sweep.driver import Driver
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.journal import Outcome
+from bt_framework.sweep.recording import recorded
 
 
 def run_plan(folder: SweepFolder, driver: Driver) -> list[Outcome]:
@@ -16,13 +17,18 @@ def run_plan(folder: SweepFolder, driver: Driver) -> list[Outcome]:
     Raises
     ------
     StorageError
-        If the study of a sweep that learns cannot be used.
+        If the study of a sweep that learns, or a store of runs, cannot be used.
     RunStopped
         See `Driver.run`.
     """
+    with recorded(folder):
+        return _run_plan(folder, driver)
+
+
+def _run_plan(folder: SweepFolder, driver: Driver) -> list[Outcome]:
     if folder.plan().complete:
         return driver.run(folder.jobs())
-    from bt_framework.sweep.study import Learner
+    from bt_framework.sweep.learner import Learner
 
     learner = Learner(folder.plan(), folder)
     jobs = folder.jobs()

@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS sweeps
     started_at_ns Int64 COMMENT 'wall clock, ns UTC',
     finished_at_ns Int64 COMMENT 'wall clock, ns UTC; 0 until the sweep has ended',
     status LowCardinality(String) COMMENT 'running, completed, failed (a job has) or stopped',
-    overrides String COMMENT 'what all jobs share, a JSON array',
+    overrides String COMMENT 'as on the command line, a JSON array',
     jobs Int64 COMMENT 'jobs planned',
     note String COMMENT 'a line for the reader',
     updated_at_ns Int64 COMMENT 'when this row was written, wall clock, ns UTC'

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from sqlalchemy import Connection, Table
 
+    from bt_framework.stores.sweeps import SweepRow
+
 _ROWS_AT_ONCE = 50_000
 
 
@@ -64,6 +66,16 @@ class PostgresStore(RelationalStore):
     def database(self) -> Database:
         """The database, for queries."""
         return Database(self._address, DESK, self._limits)
+
+    def put_sweep(self, sweep: SweepRow) -> None:
+        """Insert a sweep, or replace what is known of it; its folder has everything."""
+        with self._enduring(warns_only=self._only_warns):
+            super().put_sweep(sweep)
+
+    def put_sweep_jobs(self, sweep_id: str, table: pa.Table) -> None:
+        """Insert the jobs of a sweep that is known, or replace them."""
+        with self._enduring(warns_only=self._only_warns):
+            super().put_sweep_jobs(sweep_id, table)
 
     def put_rows(self, run_id: str, tables: Mapping[str, pa.Table]) -> None:
         """Insert rows of a run that is known, all or none; those whose position is there are replaced."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bt_framework.config.settings import default_store_dir
@@ -16,6 +17,7 @@ from bt_framework.stores.clickhouse.address import Address, address_of
 from bt_framework.stores.clickhouse.run_writer import Limits, RunWriter
 from bt_framework.stores.clickhouse.sending import Retries, Sender
 from bt_framework.stores.clickhouse.spool import RunSpool
+from bt_framework.stores.clickhouse.sweeps import ClickHouseSweeps
 from bt_framework.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -30,6 +32,14 @@ class ClickhouseWriter:
         self._writer: RunWriter | None = None
         self._hint = ""
         self._told = False
+
+    def sweep_keeper(self, store_dir: Path) -> ClickHouseSweeps:
+        """Return what puts sweeps into the same database."""
+        return ClickHouseSweeps(
+            address_of(self._config.url, store_dir),
+            timeout_s=int(self._config.timeout_ns) / NS_PER_S,
+            only_warns=self._config.on_error != "fail",
+        )
 
     @hookimpl
     def before_run(self, run: RunContext) -> None:

@@ -1,0 +1,112 @@
+"""Tells stores of a sweep: that it has started, and what became of its jobs."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bt_framework.config.compose import spoken
+from bt_framework.errors import BtError, StorageError
+from bt_framework.registry import Kind
+from bt_framework.results.run import Status
+from bt_framework.stores.sweeps import SweepKeeper, SweepRow
+from bt_framework.sweep.folder import TABLE_FILE, SweepFolder
+from bt_framework.sweep.journal import Ending
+from bt_framework.sweep.plan import Job, SweepPlan
+from bt_framework.sweep.table import RUNS_FILE, with_runs
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bt_framework.config.compose import Composition
+
+
+@contextmanager
+def recorded(folder: SweepFolder) -> Iterator[None]:
+    """Tell the store, and the writers that keep sweeps, of the sweep in `folder` around the block that runs it.
+
+    They are those of its first job. What they are told at the end is what the table in the folder says.
+
+    Raises
+    ------
+    StorageError
+        If one cannot be written: before the block, or after it if that ended well. Of a sweep that was stopped it is
+        a warning.
+    """
+    plan, jobs = folder.plan(), folder.jobs()
+    composition = _composition(plan, jobs)
+    keepers = _keepers(composition)
+    row = SweepRow(
+        sweep_id=plan.sweep_id,
+        started_at_ns=plan.created_at_ns,
+        finished_at_ns=0,
+        status=Status.RUNNING,
+        overrides=tuple(spoken(plan.command, composition.host)),
+        jobs=len(jobs),
+        note=composition.settings.note,
+    )
+    for keeper in keepers:
+        keeper.put_sweep(row)
+    try:
+        yield
+    except BaseException:
+        try:
+            _finish(folder, keepers, row)
+        except BtError as error:
+            print(f"bt: warning: {error}", file=sys.stderr, flush=True)
+        raise
+    _finish(folder, keepers, row)
+
+
+def status_of(table: pa.Table) -> Status:
+    """Return how a sweep with this table has ended: stopped if jobs are left, else failed if one has."""
+    found = set(table["status"].to_pylist())
+    if not found <= set(map(str, Ending)):
+        return Status.STOPPED
+    return Status.FAILED if Ending.FAILED in found else Status.COMPLETED
+
+
+def _composition(plan: SweepPlan, jobs: Sequence[Job]) -> Composition:
+    from bt_framework.config.variants import VariantComposer
+    from bt_framework.plugin_manager import discover
+
+    overrides = plan.overrides(jobs[0]) if jobs else list(plan.fixed)
+    return VariantComposer(discover(), plan.config_dirs).compose(overrides)
+
+
+def _keepers(composition: Composition) -> list[SweepKeeper]:
+    writers = [choice.build() for choice in composition.many(Kind.WRITER)]
+    store_dir = Path(composition.settings.store_dir)
+    further = [w.sweep_keeper(store_dir) for w in writers if hasattr(w, "sweep_keeper")]
+    return [composition.one(Kind.STORE).build(), *further]
+
+
+def _finish(folder: SweepFolder, keepers: Sequence[SweepKeeper], row: SweepRow) -> None:
+    """Tell the keepers what the table says.
+
+    Raises
+    ------
+    StorageError
+        If one cannot be told; the others have been.
+    """
+    import pyarrow.parquet as pq
+
+    table, runs = (pq.read_table(folder.path / name) for name in (TABLE_FILE, RUNS_FILE))
+    done = replace(row, finished_at_ns=time.time_ns(), status=status_of(table), jobs=table.num_rows)
+    problems = []
+    for keeper in keepers:
+        try:
+            keeper.put_sweep(done)
+            keeper.put_sweep_jobs(row.sweep_id, with_runs(table, runs))
+        except BtError as error:
+            problems.append(str(error))
+    if problems:
+        raise StorageError(
+            f"{' '.join(problems)} The sweep's table is in {folder.path}; bring it in with: bt sweep resume "
+            f"{row.sweep_id}"
+        )
