@@ -72,6 +72,7 @@ def test_a_run_that_fails_exits_with_3_and_says_when(
             "-m",
             "bt_framework",
             "+strategy=fragile",
+            "risk=[]",
             "data.duration_ns=5s",
             "--config-dir",
             "options",
