@@ -52,7 +52,7 @@ class LevelProbeStrategy(PlainStrategy):
                 continue
             prices = [market.bid_level_px(asset, level) for level in range(6)]
             first = sum(market.bid_qty_at(asset, px) for px in prices[:5])
-            near = sum(market.bid_qty_at(asset, best - i * tick) for i in range(1_000))
+            near = sum(market.bid_qty_at(asset, best - i * tick) for i in range(300))
             out.signal(1, 1, prices[4], prices[5], first, near)
 
 
