@@ -120,7 +120,11 @@ class Planner:
         given = [o.value() for o in _overrides.parse(self.overrides) if o.key_or_group == "hydra.searchpath"]
         paths = [path for value in given for path in (value if isinstance(value, list) else [value])]
         searched = ConfigSearchPathImpl()
-        for path in (f"pkg://{composing.CONFIG_MODULE}", *paths, *composing.search_paths(self.host, self.config_dirs)):
+        for path in (
+            f"pkg://{composing.CONFIG_MODULE}",
+            *paths,
+            *composing.search_paths(self.host, self.config_dirs),
+        ):
             searched.append("bt", str(path))
         return ConfigRepository(searched).get_group_options(group)
 
@@ -133,7 +137,9 @@ class Planner:
     def _drawn(self, sweeper: str, varied: Varied, settings: Mapping[str, Any], conduct: Conduct) -> _Made:
         chosen = _checked(DrawnSettings, settings)
         space = _space_of(sweeper, varied, chosen.n_trials, conduct)
-        return _Made(space, drawn_jobs(sweeper, space, chosen.n_trials, chosen.seed), dataclasses.asdict(chosen))
+        return _Made(
+            space, drawn_jobs(sweeper, space, chosen.n_trials, chosen.seed), dataclasses.asdict(chosen)
+        )
 
     def _learned(self, sweeper: str, varied: Varied, settings: Mapping[str, Any], conduct: Conduct) -> _Made:
         from bt_framework.sweep import study

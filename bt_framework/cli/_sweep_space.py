@@ -74,7 +74,8 @@ def split(overrides: Sequence[str], options: Options) -> Varied:
     ConfigError
         If one cannot be read, is refused, or varies a key that another one sets.
     """
-    fixed, varied = [], {}
+    fixed: list[str] = []
+    varied: dict[str, Override] = {}
     keys: set[str] = set()
     for override, text in zip(_overrides.parse(overrides), overrides, strict=True):
         key = override.get_key_element()
@@ -118,7 +119,8 @@ def _dimension(key: str, override: Override, options: Options) -> Dimension:
     for tag in sorted(tags - _TAGS):
         raise ConfigError(f"{override.input_line}: the tag {tag!r} means nothing here. The tags are log.")
     if isinstance(value, IntervalSweep):
-        assert value.start is not None and value.end is not None
+        assert value.start is not None
+        assert value.end is not None
         whole = isinstance(value.start, int)
         return interval(key, value.start, value.end, log="log" in tags, whole=whole)
     if tags:

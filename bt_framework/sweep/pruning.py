@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,7 @@ from bt_framework.results.run import RunContext, SliceBatch
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.objectives import objectives_of
 from bt_framework.sweep.plan import SweepPlan
-
-if TYPE_CHECKING:
-    import optuna
+from bt_framework.sweep.study import JOB, load_study
 
 
 def prunes(plan: SweepPlan) -> bool:
@@ -42,8 +40,6 @@ class Pruning:
     """
 
     def __init__(self, plan: SweepPlan, folder: SweepFolder) -> None:
-        from bt_framework.sweep.study import load_study
-
         self._study = load_study(plan, folder)
         self._steps: int = plan.options["pruning_steps"]
         # More profit is better, whatever the sweep looks for.
@@ -51,13 +47,11 @@ class Pruning:
 
     def watch(self, job: int, stop: Stop) -> Watch:
         """Return what listens to a job and stops it, for the pruner's reasons or those of `stop`."""
-        return Watch(self._trial_of(job), self._steps, self._sign, stop)
-
-    def _trial_of(self, job: int) -> optuna.Trial:
         import optuna
 
-        found = [t for t in self._study.get_trials(deepcopy=False) if t.user_attrs.get("job") == job]
-        return optuna.Trial(self._study, found[-1]._trial_id)
+        found = [t for t in self._study.get_trials(deepcopy=False) if t.user_attrs.get(JOB) == job]
+        trial = optuna.Trial(self._study, found[-1]._trial_id)
+        return Watch(trial, self._steps, self._sign, stop, reported=frozenset(found[-1].intermediate_values))
 
 
 class Watch:
@@ -73,16 +67,20 @@ class Watch:
         What profit is multiplied with, so that the study's direction is that of more profit.
     stop : Stop
         What else may end the job; it comes first.
+    reported : frozenset of int
+        Steps that an earlier attempt at the job has reported.
     """
 
-    def __init__(self, trial: Any, steps: int, sign: float, stop: Stop) -> None:
+    def __init__(
+        self, trial: Any, steps: int, sign: float, stop: Stop, *, reported: frozenset[int] = frozenset()
+    ) -> None:
         self._trial = trial
         self._steps = steps
         self._sign = sign
         self._stop = stop
         self._profit: ProfitAt | None = None
         self._pruned: RunPruned | None = None
-        self._reported: set[int] = set(trial.storage.get_trial(trial._trial_id).intermediate_values)
+        self._reported = reported
 
     @property
     def received(self) -> bool:
@@ -158,7 +156,9 @@ class ProfitAt:
             Sum over the instruments in the last sample up to that time; 0 before the first one.
         """
         ts, profits = self._samples(tables["equity"])
-        while self._next < len(self._times_ns) and self._times_ns[self._next] < local_ts:
+        # Rows of this instant, or the rest of a sample that the slice has cut, may still come.
+        known_ts = local_ts if self._rest is None else int(self._rest["local_ts"][0])
+        while self._next < len(self._times_ns) and self._times_ns[self._next] < known_ts:
             at = int(np.searchsorted(ts, self._times_ns[self._next], side="right"))
             yield self._next, float(profits[at])
             self._next += 1

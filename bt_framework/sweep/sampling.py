@@ -50,7 +50,8 @@ def latin_hypercube(trials: int, keys: int, seed: int) -> np.ndarray:
     parts = np.column_stack([generator.permutation(trials) for _ in range(keys)])
     # Rounding up to the next part would put two numbers into it.
     inside = np.minimum(generator.random((trials, keys)), 1 - 1e-9)
-    return (parts + inside) / trials
+    drawn: np.ndarray = (parts + inside) / trials
+    return drawn
 
 
 DRAWS: Mapping[str, Callable[[int, int, int], np.ndarray]] = {

@@ -106,9 +106,7 @@ class Space:
         A value meets the first and the last values of the other keys, since what is wrong with some may be right with
         others.
         """
-        ends = [
-            {key: d.checked()[index] for key, d in self.dimensions.items()} for index in (0, -1)
-        ]
+        ends = [{key: d.checked()[index] for key, d in self.dimensions.items()} for index in (0, -1)]
         yield (Job(0, ends[0]),) if ends[0] == ends[1] else (Job(0, ends[0]), Job(0, ends[1]))
         for key, dimension in self.dimensions.items():
             for value in dict.fromkeys(dimension.checked()):

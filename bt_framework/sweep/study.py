@@ -1,38 +1,34 @@
 """The study of a sweep that learns from its results: Optuna proposes jobs, and is told what came of them.
 
-Optuna keeps the trials, in the sweep's folder or in a database. The folder's jobs and journal are the truth of what was
-run: the study is told from there, so a process may be killed between any two of these steps. A trial knows its job by
-its attribute ``job``. The sampler is made anew for each job, from the seed and the job's number: it knows nothing that
-is not in the study, so a resumed study goes on as one that was never interrupted.
+Optuna keeps the trials, in a file of the folder or in a database. A trial knows its job by its attribute ``job``.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from bt_framework.config.schema import BaseConfig, param
 from bt_framework.errors import ConfigError, StorageError
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.grid import grid_jobs
-from bt_framework.sweep.journal import Ending, Outcome
-from bt_framework.sweep.objectives import Objective, objectives_of, values_of
-from bt_framework.sweep.plan import Job, SweepPlan
-from bt_framework.sweep.space import Choices, Dimension, Interval, Space, Steps
+from bt_framework.sweep.objectives import Objective, objectives_of
+from bt_framework.sweep.plan import SweepPlan
+from bt_framework.sweep.space import Dimension, Interval, Space, Steps
 
 if TYPE_CHECKING:
     import optuna
-    from optuna.trial import FrozenTrial
 
 STUDY_VERSION = 1
 STUDY_FILE = "study.jsonl"
 SAMPLERS = ("tpe", "random", "grid", "cmaes")
 PRUNERS = ("none", "median", "hyperband")
 
-_JOB = "job"
+JOB = "job"
+"""Attribute of a trial: the number of its job."""
+
 _VERSION = "bt_study_version"
 _OPTUNA = "optuna"
 
@@ -44,7 +40,7 @@ class StudySettings(BaseConfig):
     sampler: str = param("tpe", "how jobs are proposed: " + ", ".join(SAMPLERS))
     n_trials: int = param(20, "how many jobs there are; of a grid at most its size")
     seed: int = param(1, "equal seeds propose equal jobs, as long as one worker runs them")
-    startup_trials: int = param(10, "jobs at random before the sampler learns")
+    startup_trials: int = param(10, "jobs before the sampler learns, and before the median prunes")
     metrics: list[str] = param([], "metrics to weigh against each other, instead of sweep.metric")
     directions: list[str] = param([], "maximize or minimize, one per metric")
     storage: str = param("", "URL of a database for the study, without a password; empty: the sweep's folder")
@@ -163,29 +159,32 @@ def refuse_password(url: str) -> None:
 
 @contextmanager
 def storage_errors(place: str) -> Iterator[None]:
-    """Turn what Optuna's storages raise into a `StorageError`.
-
-    Raises
-    ------
-    StorageError
-        In place of theirs, without its text where that could hold a secret.
-    """
+    """Turn what a storage raises into a `StorageError`, without its text, which could hold a secret."""
     from sqlalchemy.exc import SQLAlchemyError
 
     optuna = optuna_module()
     try:
         yield
-    except (RuntimeError, AssertionError, ValueError, KeyError) as error:
-        raise StorageError(
-            f"the study in {place} cannot be read: it was written by another version of Optuna than "
-            f"{optuna.__version__}, or is damaged. Go on with the version that wrote it, or start the sweep anew."
-        ) from (error if place.endswith(STUDY_FILE) else None)
     except ModuleNotFoundError as error:
         raise StorageError(f"the study in {place} cannot be used: {error.name} is not installed.") from None
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else type(error).__name__
         raise StorageError(
-            f"the study in {place} cannot be used: {type(error).__name__}. Check that the place is there and can be "
-            "written."
+            f"the study in {place} cannot be used: {reason}. Check that it is there and can be written."
+        ) from None
+
+
+@contextmanager
+def _reading(place: str) -> Iterator[None]:
+    """Do the same where a study is read, which another version may have written."""
+    optuna = optuna_module()
+    try:
+        with storage_errors(place):
+            yield
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+        raise StorageError(
+            f"the study in {place} cannot be read: another version of Optuna than {optuna.__version__} wrote it, or it "
+            "is damaged. Go on with the version that wrote it, or start the sweep anew."
         ) from None
 
 
@@ -203,7 +202,7 @@ def open_storage(place: str) -> Any:
         If it cannot be used.
     """
     optuna = optuna_module()
-    with storage_errors(place):
+    with _reading(place):
         if "://" in place:
             return optuna.storages.get_storage(place)
         from bt_framework.sweep._study_file import journal_storage
@@ -245,10 +244,14 @@ def load_study(plan: SweepPlan, folder: SweepFolder) -> optuna.Study:
             "hydra.sweeper.storage=URL."
         )
     storage = open_storage(place)
-    with storage_errors(place):
-        study = optuna.load_study(
-            storage=storage, study_name=_study_name(plan), pruner=_pruner(plan.options, optuna)
-        )
+    with _reading(place):
+        names = optuna.get_all_study_names(storage)
+        if _study_name(plan) not in names:
+            raise StorageError(
+                f"there is no study of sweep {plan.sweep_id} in {place}. Start the sweep anew."
+            )
+        pruner = _pruner(plan.options, optuna)
+        study = optuna.load_study(storage=storage, study_name=_study_name(plan), pruner=pruner)
         attributes = study.user_attrs
     _check_versions(attributes, place, optuna.__version__)
     return study  # type: ignore[no-any-return]
@@ -275,175 +278,15 @@ def _check_versions(attributes: Mapping[str, Any], place: str, installed: str) -
 
 def _pruner(options: Mapping[str, Any], optuna: Any) -> Any:
     if options["pruner"] == "median":
-        return optuna.pruners.MedianPruner()
+        return optuna.pruners.MedianPruner(n_startup_trials=options["startup_trials"])
     if options["pruner"] == "hyperband":
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=options["pruning_steps"])
     return optuna.pruners.NopPruner()
 
 
-@dataclass
-class Learner:
-    """Proposes the jobs of a sweep and learns from their outcomes.
-
-    Parameters
-    ----------
-    plan : SweepPlan
-        Of a sweeper that learns.
-    folder : SweepFolder
-        With the plan and the study.
-    """
-
-    plan: SweepPlan
-    folder: SweepFolder
-    _study: Any = field(init=False)
-    _trials: dict[int, int] = field(init=False, default_factory=dict)
-    """Number of each job's latest trial."""
-
-    def __post_init__(self) -> None:
-        """Open the study and take back what was proposed and never became a job."""
-        self._options = self.plan.options
-        self._objectives = objectives_of(self.plan)
-        self._space = Space.of_plain(self._options["space"])
-        self._distributions = {key: distribution(d) for key, d in self._space.dimensions.items()}
-        self._study = load_study(self.plan, self.folder)
-        self._last = self._options["n_trials"]
-        if self._options["sampler"] == "grid":
-            self._points = list(grid_jobs(self._space))
-            self._last = min(self._last, len(self._points))
-        self._catch_up()
-
-    def _catch_up(self) -> None:
-        from optuna.trial import TrialState
-
-        lost = []
-        for trial in self._study.get_trials(deepcopy=False):
-            if _JOB in trial.user_attrs:
-                self._trials[trial.user_attrs[_JOB]] = trial.number
-            elif not trial.state.is_finished():
-                self._study.tell(trial.number, state=TrialState.FAIL)
-        planned = len(self.folder.jobs())
-        lost = sorted(number for number in self._trials if number >= planned)
-        if lost:
-            # Asked for as one batch, of which no job has started.
-            trials = self._study.get_trials(deepcopy=False)
-            jobs = [self._job(number, trials[self._trials[number]].params) for number in lost]
-            size = self._options["batch"] - len(jobs)
-            self.folder.add_jobs([*jobs, *self._asked(planned + len(jobs), size)])
-
-    def ask(self) -> list[Job]:
-        """Propose the next jobs and add them to the plan; none when there are enough.
-
-        Raises
-        ------
-        StorageError
-            If the study or the plan cannot be written.
-        """
-        jobs = self._asked(len(self._trials), self._options["batch"])
-        if jobs:
-            self.folder.add_jobs(jobs)
-        return jobs
-
-    def _asked(self, first: int, size: int) -> list[Job]:
-        jobs = []
-        with storage_errors(storage_place(self._options, self.folder)):
-            for number in range(first, min(first + size, self._last)):
-                self._study.sampler = self._sampler(number)
-                trial = self._study.ask(self._distributions)
-                trial.set_user_attr(_JOB, number)
-                self._trials[number] = trial.number
-                jobs.append(self._job(number, trial.params))
-        return jobs
-
-    def _job(self, number: int, params: Mapping[str, Any]) -> Job:
-        return Job(number, {key: text_of(d, params[key]) for key, d in self._space.dimensions.items()})
-
-    def _sampler(self, number: int) -> Any:
-        """Return the sampler of a job, made from the seed and the job's number alone."""
-        from optuna import samplers
-
-        name, startup = self._options["sampler"], self._options["startup_trials"]
-        text = f"{self._options['seed']}/{number}"
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
-        if name == "random":
-            return samplers.RandomSampler(seed=seed)
-        if name == "cmaes":
-            return samplers.CmaEsSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
-        if name == "grid":
-            varied = self._points[number].varied
-            point = {key: value_of(d, varied[key]) for key, d in self._space.dimensions.items()}
-            return samplers.PartialFixedSampler(point, samplers.RandomSampler(seed=seed))
-        return samplers.TPESampler(seed=seed, n_startup_trials=startup)
-
-    def tell(self, outcomes: Sequence[Outcome]) -> None:
-        """Tell the study what came of jobs, in their order; what it knows already is left out.
-
-        A job without a value of the metric counts as worse than any with one; of a failed one nothing is learned.
-
-        Raises
-        ------
-        StorageError
-            If the study cannot be written.
-        """
-        from optuna.trial import TrialState
-
-        with storage_errors(storage_place(self._options, self.folder)):
-            trials = self._study.get_trials(deepcopy=False)
-            for outcome in sorted(outcomes, key=lambda o: o.job):
-                trial = trials[self._trials[outcome.job]]
-                values = values_of(outcome, self._objectives)
-                state = TrialState.COMPLETE if values else TrialState.PRUNED
-                if outcome.ending is Ending.FAILED:
-                    state = TrialState.FAIL
-                if not trial.state.is_finished():
-                    self._study.tell(trial.number, values, state=state)
-                elif trial.state is TrialState.FAIL and state is TrialState.COMPLETE:
-                    self._add(trial, outcome.job, values)
-
-    def _add(self, failed: FrozenTrial, job: int, values: list[float] | None) -> None:
-        """Add a trial for a job that had failed and was run again with success."""
-        from optuna.trial import create_trial
-
-        again = create_trial(
-            params=failed.params, distributions=self._distributions, values=values, user_attrs={_JOB: job}
-        )
-        self._study.add_trial(again)
-        self._trials[job] = len(self._study.get_trials(deepcopy=False)) - 1
-
-
-def distribution(dimension: Dimension) -> Any:
-    """Return `dimension` as Optuna knows it."""
-    from optuna import distributions
-
-    if isinstance(dimension, Interval):
-        if dimension.whole:
-            return distributions.IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
-        return distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
-    if isinstance(dimension, Steps) and len(dimension.values) > 1:
-        low, high = sorted((float(dimension.values[0]), float(dimension.values[-1])))
-        if dimension.whole:
-            return distributions.IntDistribution(int(low), int(high), step=abs(int(dimension.step)))
-        return distributions.FloatDistribution(low, high, step=abs(dimension.step))
-    assert isinstance(dimension, Choices)
-    return distributions.CategoricalDistribution(dimension.values)
-
-
-def text_of(dimension: Dimension, value: Any) -> str:
-    """Return what Optuna chose, as an override writes it."""
-    if isinstance(dimension, Interval):
-        return dimension.text(value)
-    if isinstance(dimension, Steps) and len(dimension.values) > 1:
-        return dimension.values[round((value - dimension.first) / dimension.step)]
-    return str(value)
-
-
-def value_of(dimension: Dimension, text: str) -> Any:
-    """Return a value of an override as Optuna knows it."""
-    if isinstance(dimension, Steps) and len(dimension.values) > 1:
-        return int(text) if dimension.whole else float(text)
-    return text
-
-
-def plan_options(settings: StudySettings, space: Space, objectives: Sequence[Objective], batch: int) -> dict[str, Any]:
+def plan_options(
+    settings: StudySettings, space: Space, objectives: Sequence[Objective], batch: int
+) -> dict[str, Any]:
     """Return what a plan keeps of a study: all that is needed to go on with it."""
     kept = {k: v for k, v in asdict(settings).items() if k not in ("metrics", "directions")}
     weighed = [[o.metric, o.minimize] for o in objectives]
