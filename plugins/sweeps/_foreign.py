@@ -7,6 +7,7 @@ import copy
 import dataclasses
 import os
 import pickle
+import sys
 from abc import abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 
 from bt_framework.errors import PluginError, WorkersLost
-from bt_framework.sweep import worker
+from bt_framework.sweep import memory, worker
 from bt_framework.sweep.worker import LauncherStop, Origin
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class ForeignLauncher(Launcher):
                 f"hydra/launcher={name} needs the package {error.name or self.module}, which is not installed. "
                 f"Install it: pip install 'bt-framework[{self.extra}]'"
             ) from None
+        self.n_jobs = fitting(self.n_jobs) if self.local else self.n_jobs
         self.task = task_function
         self._context = HydraContext(config_loader=Composed(), callbacks=hydra_context.callbacks)
         self._config = bare(config)
@@ -109,7 +111,7 @@ class ForeignLauncher(Launcher):
     def _one_by_one(
         self, chunks: list[str], stop: LauncherStop, lost_by: tuple[type[Exception], ...]
     ) -> list[JobReturn]:
-        """Launch each chunk by itself, `n_jobs` at once; errors of the types in `lost_by` say that its worker is gone."""
+        """Launch each chunk by itself, `n_jobs` at once; errors of type `lost_by` say that its worker is gone."""
 
         def run(chunk: str) -> JobReturn:
             if stop.received:
@@ -162,9 +164,21 @@ def bare(config: DictConfig) -> DictConfig:
     """Return the node of Hydra alone: workers compose their jobs themselves, and nothing is written for Hydra."""
     node = OmegaConf.create({"hydra": copy.deepcopy(config.hydra)})
     with flag_override(node, ["struct", "readonly"], [False, False]):
-        node.hydra.sweep = {"dir": ".", "subdir": "."}
+        node.hydra.sweep.dir = node.hydra.sweep.subdir = "."
         node.hydra.launcher = node.hydra.sweeper = None
     return node
+
+
+def fitting(workers: int) -> int:
+    """Return how many of `workers` processes fit into the memory, and say so if they are fewer."""
+    fit = memory.fitting(workers)
+    if fit < workers:
+        print(
+            f"bt: {fit} workers instead of {workers}: each takes about {memory.WORKER_BYTES >> 20} MB, and "
+            f"{memory.available_bytes() >> 20} MB are free.",
+            file=sys.stderr,
+        )
+    return fit
 
 
 def returned(value: Any) -> JobReturn:

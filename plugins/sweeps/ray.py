@@ -44,7 +44,10 @@ class RayLauncher(ForeignLauncher):
         super().__init__(n_jobs)
         self._given_jobs = n_jobs
         self._address = address or os.environ.get("RAY_ADDRESS")
-        self._remote = {"num_cpus": num_cpus, "max_retries": 0}  # what is left is launched again, and not by Ray
+        self._remote = {
+            "num_cpus": num_cpus,
+            "max_retries": 0,
+        }  # what is left is launched again, and not by Ray
         if memory_gb:
             self._remote["memory"] = int(memory_gb * 2**30)
         self.local = not self._address
@@ -67,7 +70,11 @@ class RayLauncher(ForeignLauncher):
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
-        own = {"num_cpus": self.n_jobs, "object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False}
+        own = {
+            "num_cpus": self.n_jobs,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+            "include_dashboard": False,
+        }
         try:
             ray.init(
                 address=self._address or "local",

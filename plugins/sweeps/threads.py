@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,7 +16,7 @@ from omegaconf import DictConfig
 from bt_framework.errors import WorkersLost
 from bt_framework.sweep.processes import Workers
 from bt_framework.sweep.worker import LauncherStop, Origin
-from hydra_plugins.bt_sweeps._foreign import returned
+from hydra_plugins.bt_sweeps._foreign import fitting, returned
 
 
 class ThreadsLauncher(Launcher):
@@ -35,6 +36,7 @@ class ThreadsLauncher(Launcher):
     def __init__(self, n_jobs: int = 0) -> None:
         self.n_jobs = n_jobs or len(os.sched_getaffinity(0))
         self.task: Any = None
+        self._has_said = False
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra gives every launcher."""
@@ -44,6 +46,8 @@ class ThreadsLauncher(Launcher):
         """Run the chunks of the task and wait for them; a chunk whose process is gone returns a `WorkersLost`."""
         work = self.task.work
         apart = self._apart()
+        if apart:
+            self.n_jobs = self._processes(apart)
         workers = Workers(Origin.here(self.task.packages))
 
         def run(number: int) -> JobReturn:
@@ -69,11 +73,29 @@ class ThreadsLauncher(Launcher):
         apart: set[int] = self.task.plain_chunks()
         return apart
 
+    def _processes(self, apart: set[int]) -> int:
+        """Say that some jobs are not run in threads, and return how many processes there are to be."""
+        if not self._has_said:
+            self._has_said = True
+            print(
+                f"bt: a strategy in plain Python does not let other threads run: its jobs run in {self.n_jobs} processes.",
+                file=sys.stderr,
+            )
+        return fitting(self.n_jobs)
+
 
 class ProcessesLauncher(ThreadsLauncher):
     """Runs chunks in processes of their own; one that dies takes nobody with it."""
 
     in_process = False
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra gives every launcher."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self.n_jobs = fitting(self.n_jobs)
+
+    def _processes(self, apart: set[int]) -> int:
+        return self.n_jobs
 
     def _apart(self) -> set[int]:
         return set(range(len(self.task.work.chunks)))
