@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 from bt_framework.config.settings import parse_time_ns
 from bt_framework.errors import ConfigError
 from bt_framework.stores.filters import (
-    ALIASES,
-    FIELDS,
     MAX_DEPTH,
     MAX_LENGTH,
     OPERATORS,
-    TIME_FIELDS,
     And,
     Compare,
     Condition,
+    Fields,
     Not,
     Or,
     Value,
@@ -41,7 +39,7 @@ _GRAMMAR = r"""
     _AND.2: /and\b/i
     _NOT.2: /not\b/i
     _IN.2: /in\b/i
-    FIELD: /[A-Za-z_]\w*/
+    FIELD: /[A-Za-z_]\w*(\.\w+)*/
     OPERATOR: /==|=|!=|<=|>=|<|>/
     WORD: /[^\s()\[\],"'<>=!]+/
     QUOTED: /"[^"]*"|'[^']*'/
@@ -55,7 +53,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.,+\-Z]+", re.A)
 _DAY_NS = timedelta(days=1) // timedelta(microseconds=1) * 1_000
 
 
-def parse(text: str) -> Condition:
+def parse(text: str, fields: Fields) -> Condition:
     """See `bt_framework.stores.filters.parse_filter`."""
     from lark.exceptions import UnexpectedInput
 
@@ -64,7 +62,7 @@ def parse(text: str) -> Condition:
     if not text.strip():
         raise ConfigError(f"a filter must not be empty. Write for example: {_EXAMPLE}")
     try:
-        condition: Condition = _parser().parse(text)  # type: ignore[assignment]
+        condition: Condition = _parser(fields).parse(text)  # type: ignore[assignment]
     except UnexpectedInput as error:
         raise ConfigError(_unreadable(text, error)) from None
     if _depth(condition) > MAX_DEPTH:
@@ -74,8 +72,8 @@ def parse(text: str) -> Condition:
     return condition
 
 
-@lru_cache(maxsize=1)
-def _parser() -> Lark:
+@lru_cache(maxsize=4)
+def _parser(fields: Fields) -> Lark:
     from lark import Lark, Transformer
 
     class Builder(Transformer):
@@ -92,10 +90,10 @@ def _parser() -> Lark:
 
         def comparison(self, tokens: list[Token]) -> Condition:
             field, operator, value = tokens
-            return _comparison(str(field), "==" if operator == "=" else str(operator), [value])
+            return _comparison(fields, str(field), "==" if operator == "=" else str(operator), [value])
 
         def listed(self, tokens: list[Token]) -> Condition:
-            return _comparison(str(tokens[0]), "in", tokens[1:])
+            return _comparison(fields, str(tokens[0]), "in", tokens[1:])
 
         def not_listed(self, tokens: list[Token]) -> Condition:
             return Not(self.listed(tokens))
@@ -103,22 +101,22 @@ def _parser() -> Lark:
     return Lark(_GRAMMAR, parser="lalr", transformer=Builder(), maybe_placeholders=False)
 
 
-def _comparison(name: str, op: str, tokens: list[Token]) -> Condition:
+def _comparison(fields: Fields, name: str, op: str, tokens: list[Token]) -> Condition:
     """Compare the field called `name` with what the tokens mean for it."""
-    field = ALIASES.get(name, name)
-    if field in TIME_FIELDS and (name in ALIASES or not all(_DIGITS.fullmatch(t) for t in tokens)):
+    field = fields.aliases.get(name, name)
+    if field in fields.times and (name in fields.aliases or not all(_DIGITS.fullmatch(t) for t in tokens)):
         if op != "in":
-            return _compare_time(name, field, op, tokens[0])
-        return Or(tuple(_compare_time(name, field, "==", token) for token in tokens))
-    values = tuple(_value(field, token) for token in tokens)
-    return Compare(field, op, values if op == "in" else values[0])
+            return _compare_time(fields, name, op, tokens[0])
+        return Or(tuple(_compare_time(fields, name, "==", token) for token in tokens))
+    values = tuple(_value(fields, field, token) for token in tokens)
+    return Compare(field, op, values if op == "in" else values[0], fields)
 
 
-def _value(field: str, token: Token) -> Value:
+def _value(fields: Fields, field: str, token: Token) -> Value:
     """Value of a word: a number where the field is one and the word is not quoted."""
     if token.type == "QUOTED":
         return str(token[1:-1])
-    column = FIELDS.get(field)
+    column = fields.columns.get(field)
     if column is None or column.type is str or not _NUMBER.fullmatch(token):
         return str(token)
     if column.type is int and _DIGITS.fullmatch(token.lstrip("+-")):
@@ -127,18 +125,19 @@ def _value(field: str, token: Token) -> Value:
     return int(number) if column.type is int and number.is_integer() else number
 
 
-def _compare_time(name: str, field: str, op: str, token: Token) -> Condition:
+def _compare_time(fields: Fields, name: str, op: str, token: Token) -> Condition:
     """Compare with a time; a date is all of its day. A run that has not finished is at no time finished."""
+    field = fields.aliases.get(name, name)
     first_ns, end_ns = _span(name, str(token[1:-1]) if token.type == "QUOTED" else str(token))
     condition: Condition
     if op in ("==", "!="):
-        inside = And((Compare(field, ">=", first_ns), Compare(field, "<", end_ns)))
+        inside = And((Compare(field, ">=", first_ns, fields), Compare(field, "<", end_ns, fields)))
         condition = inside if op == "==" else Not(inside)
     else:
         # Up to and after a day mean its end, before and from on its start.
         bound = end_ns if op in ("<=", ">") else first_ns
-        condition = Compare(field, "<" if op.startswith("<") else ">=", bound)
-    return And((Compare(field, ">", 0), condition)) if field == "finished_at_ns" else condition
+        condition = Compare(field, "<" if op.startswith("<") else ">=", bound, fields)
+    return And((Compare(field, ">", 0, fields), condition)) if field == "finished_at_ns" else condition
 
 
 def _span(name: str, text: str) -> tuple[int, int]:

@@ -6,9 +6,11 @@ text is never evaluated: it becomes comparisons of known fields with values of t
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from bt_framework.errors import ConfigError
@@ -49,6 +51,32 @@ FIELDS: Mapping[str, RowColumn] = {
 }
 """What a `Compare` may name: columns of ``backtest_runs`` and ``backtest_metrics``, and `SET_FIELDS`."""
 
+
+@dataclass(frozen=True, eq=False)
+class Fields:
+    """What conditions on something may name.
+
+    Attributes
+    ----------
+    columns : mapping of str to RowColumn
+        The fields by name.
+    aliases : mapping of str to str
+        Other names.
+    words : mapping of str to collection of str
+        The only values of a field.
+    times : collection of str
+        Fields in ns UTC, which are also compared with dates.
+    """
+
+    columns: Mapping[str, RowColumn]
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    words: Mapping[str, Collection[str]] = dataclasses.field(default_factory=dict)
+    times: Collection[str] = ()
+
+
+OF_RUNS = Fields(FIELDS, ALIASES, {"status": tuple(map(str, Status))}, TIME_FIELDS)
+"""What filters of runs may name."""
+
 TEXT_OPERATORS = ("==", "!=", "in")
 OPERATORS = (*TEXT_OPERATORS, "<", "<=", ">", ">=")
 
@@ -67,6 +95,8 @@ class Compare:
         One of `OPERATORS`; of text `TEXT_OPERATORS`.
     value : str, int or float; with ``in`` a tuple of them
         Of the field's type, numbers finite.
+    known : Fields
+        What the comparison is about: runs, unless something else is given.
 
     Notes
     -----
@@ -83,12 +113,14 @@ class Compare:
     field: str
     op: str
     value: Value | tuple[Value, ...]
+    known: Fields = dataclasses.field(default=OF_RUNS, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check that the comparison has a meaning."""
-        if self.field not in FIELDS:
-            raise ConfigError(unknown_name("a filter's field", self.field, [*FIELDS, *ALIASES]))
-        is_text = FIELDS[self.field].type is str
+        known = self.known.columns
+        if self.field not in known:
+            raise ConfigError(unknown_name("a filter's field", self.field, [*known, *self.known.aliases]))
+        is_text = known[self.field].type is str
         operators = TEXT_OPERATORS if is_text else OPERATORS
         if self.op not in operators:
             raise ConfigError(
@@ -108,13 +140,14 @@ class Compare:
     def _check_text(self, value: Value) -> None:
         if not isinstance(value, str) or not all(c.isprintable() for c in value):
             raise ConfigError(f"{self.field} is compared with printable text, was {value!r}.")
-        if self.field == "status" and value not in list(Status):
-            raise ConfigError(unknown_name("status", value, map(str, Status)))
+        if value not in self.known.words.get(self.field, (value,)):
+            raise ConfigError(unknown_name(self.field, value, self.known.words[self.field]))
 
     def _check_number(self, value: Value) -> None:
         if isinstance(value, str | bool):
             raise ConfigError(
-                f"{self.field} is compared with a number, was {value!r} ({FIELDS[self.field].doc})."
+                f"{self.field} is compared with a number, was {value!r} "
+                f"({self.known.columns[self.field].doc})."
             )
         if abs(value) >= 2**63 if isinstance(value, int) else not math.isfinite(value):
             shown = "one that does not" if isinstance(value, int) else value
@@ -145,7 +178,7 @@ class Not:
 Condition: TypeAlias = Compare | And | Or | Not
 
 
-def parse_filter(text: str) -> Condition:
+def parse_filter(text: str, fields: Fields = OF_RUNS) -> Condition:
     """Read a filter.
 
     Parameters
@@ -154,6 +187,8 @@ def parse_filter(text: str) -> Condition:
         Comparisons such as ``sharpe>1``, ``tag==night``, ``status in [failed, lost]``, ``started>=2024-08-01``, joined
         by ``and``, ``or``, ``not`` and parentheses. Text may be quoted; ``=`` is ``==``. A date is the whole day,
         times are UTC unless they say otherwise.
+    fields : Fields
+        What it may name.
 
     Raises
     ------
@@ -168,16 +203,21 @@ def parse_filter(text: str) -> Condition:
     """
     from bt_framework.stores._filter_grammar import parse
 
-    return parse(text)
+    return parse(text, fields)
 
 
 def matches(condition: Condition, record: RunRecord) -> bool:
     """Say whether a run satisfies `condition`."""
+    return holds(condition, partial(field_value, record))
+
+
+def holds(condition: Condition, value_of: Callable[[str], Any]) -> bool:
+    """Say whether something whose fields have the values `value_of`, None where undefined, satisfies `condition`."""
     if isinstance(condition, Compare):
-        return _compare(condition, field_value(record, condition.field))
+        return _compare(condition, value_of(condition.field))
     if isinstance(condition, Not):
-        return not matches(condition.part, record)
-    parts = (matches(part, record) for part in condition.parts)
+        return not holds(condition.part, value_of)
+    parts = (holds(part, value_of) for part in condition.parts)
     return all(parts) if isinstance(condition, And) else any(parts)
 
 
