@@ -272,23 +272,10 @@ def store_schemas(host: PluginHost, kinds: Collection[Kind] = tuple(Kind)) -> No
     _stored_schemas[:] = wanted
 
 
-def composition_of(
-    cfg: DictConfig | Mapping[str, Any],
-    *,
-    host: PluginHost | None = None,
-    overrides: Sequence[str] | None = None,
-    known: dict[tuple[Kind, str], Choice] | None = None,
-) -> Composition:
+def composition_of(cfg: DictConfig | Mapping[str, Any], *, host: PluginHost | None = None) -> Composition:
     """Validate what Hydra composed, or a composition written as a plain mapping (a run's config.yaml).
 
     A mapping is taken literally: ``${...}`` in it is text, so it reads nothing from the environment.
-
-    Parameters
-    ----------
-    overrides : sequence of str, optional
-        What `cfg` was made from, for messages, if Hydra did not note it there.
-    known : dict, optional
-        Components validated before, by kind and content: taken from here, and added.
 
     Raises
     ------
@@ -301,21 +288,24 @@ def composition_of(
     if not isinstance(cfg, DictConfig):
         literal: dict[str, Any] = _literal(cfg)
         cfg = OmegaConf.create(literal)
-    provenance = _provenance_of(cfg, host) if overrides is None else Provenance(spoken(overrides, host))
+    provenance = _provenance_of(cfg, host)
     _overrides.refuse_code_in(cfg)
     with _messages.in_our_words(host, provenance):
         _refuse_unknown_keys(cfg, Root, "", provenance, also=("hydra",))
-        settings, conduct = (_top_keys(cfg, keys, provenance) for keys in (Settings, Conduct))
-        choose = _Chooser(host, provenance, known)
-        choices = {kind: tuple(_choices(cfg, kind, choose)) for kind in Kind}
+        settings, conduct = (top_keys(cfg, keys, provenance) for keys in (Settings, Conduct))
+        choices = {kind: tuple(choices_of(cfg, kind, host, provenance)) for kind in Kind}
     return Composition(settings, choices, host, conduct)
 
 
-def _top_keys(cfg: DictConfig, config_class: type[Any], provenance: Provenance) -> Any:
+def top_keys(cfg: DictConfig, config_class: type[Any], provenance: Provenance) -> Any:
     """Validate the keys of `config_class` at the top of `cfg`."""
     fields = dataclasses.fields(config_class)
     for f in fields:
-        if isinstance(f.default_factory, type) and issubclass(f.default_factory, BaseConfig) and f.name in cfg:
+        if (
+            isinstance(f.default_factory, type)
+            and issubclass(f.default_factory, BaseConfig)
+            and f.name in cfg
+        ):
             if not isinstance(cfg[f.name], DictConfig):
                 raise ConfigError(_messages.not_keys(f.name, f.default_factory, cfg[f.name]))
             _refuse_unknown_keys(cfg[f.name], f.default_factory, f.name, provenance)
@@ -352,37 +342,21 @@ def _provenance_of(cfg: DictConfig, host: PluginHost) -> Provenance:
     return Provenance(spoken([str(o) for o in overrides], host), dict(hydra.runtime.choices), paths)
 
 
-@dataclass(frozen=True)
-class _Chooser:
-    """Validates components' nodes; those in `known`, by kind and content, have been before."""
-
-    host: PluginHost
-    provenance: Provenance
-    known: dict[tuple[Kind, str], Choice] | None
-
-    def __call__(self, node: DictConfig, kind: Kind, path: str) -> Choice:
-        if self.known is None:
-            return _choice(node, kind, path, self.host, self.provenance)
-        content = (kind, repr(OmegaConf.to_container(node, resolve=True)))
-        if content not in self.known:
-            self.known[content] = _choice(node, kind, path, self.host, self.provenance)
-        return self.known[content]
-
-
-def _choices(cfg: DictConfig, kind: Kind, choose: _Chooser) -> Iterator[Choice]:
+def choices_of(cfg: DictConfig, kind: Kind, host: PluginHost, provenance: Provenance) -> Iterator[Choice]:
+    """Yield the validated components of a group."""
     key = str(kind)
     if key not in cfg or OmegaConf.is_missing(cfg, key) or cfg[key] is None:
         return
     node = cfg[key]
     if not isinstance(node, DictConfig):
-        raise ConfigError(_messages.not_an_option(kind, node, choose.host))
+        raise ConfigError(_messages.not_an_option(kind, node, host))
     if key not in LIST_GROUPS:
-        yield choose(node, kind, key)
+        yield _choice(node, kind, key, host, provenance)
         return
     for name, child in node.items():
         if not isinstance(child, DictConfig):
-            raise ConfigError(_messages.not_an_option(kind, name, choose.host))
-        yield choose(child, kind, f"{key}.{name!s}")
+            raise ConfigError(_messages.not_an_option(kind, name, host))
+        yield _choice(child, kind, f"{key}.{name!s}", host, provenance)
 
 
 def _choice(node: DictConfig, kind: Kind, path: str, host: PluginHost, provenance: Provenance) -> Choice:

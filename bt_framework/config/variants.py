@@ -1,18 +1,38 @@
-"""Many compositions of one sweep: Hydra composes each choice of groups once, values are set on copies."""
+"""Many compositions of one sweep: Hydra composes each choice of groups once, values are set on copies of its parts."""
 
 from __future__ import annotations
 
-import copy
+import dataclasses
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf import Container, DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
 
 from bt_framework.config import _overrides
-from bt_framework.config.compose import Choice, Composition, composition_of, in_our_words, load
+from bt_framework.config._sources import Provenance
+from bt_framework.config.compose import Composition, choices_of, compose, load, top_keys
+from bt_framework.config.conduct import Conduct
+from bt_framework.config.settings import Root, Settings
+from bt_framework.errors import BtError, ConfigError
 from bt_framework.plugin_manager import PluginHost
 from bt_framework.registry import Kind
+
+_ROOT_KEYS = frozenset(f.name for f in dataclasses.fields(Root))
+_PARTS: Mapping[type | Kind, frozenset[str]] = {
+    **{part: frozenset(f.name for f in dataclasses.fields(part)) for part in (Settings, Conduct)},
+    **{kind: frozenset((str(kind),)) for kind in Kind},
+}
+"""What a composition consists of, each validated by itself, and the keys at the top that it is made from."""
+
+_REFERENCE = re.compile(r"\$\{([^{}]*)\}?")
+_PLAIN_REFERENCE = re.compile(r"[A-Za-z]\w*(\.\w+)*")
 
 
 class VariantComposer:
@@ -31,10 +51,10 @@ class VariantComposer:
     def __init__(self, host: PluginHost, config_dirs: Sequence[str] = ()) -> None:
         self._host = host
         self._config_dirs = tuple(config_dirs)
-        self._parsed: dict[str, Override] = {}
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
-        self._known: dict[tuple[Kind, str], Choice] = {}
         self._lock = threading.Lock()
+        self._parsed = lru_cache(maxsize=4096)(_parsed)
+        self._base = lru_cache(maxsize=64)(self._load)
+        self._part = lru_cache(maxsize=1024)(self._validated)
 
     def compose(self, overrides: Sequence[str]) -> Composition:
         """Compose one job.
@@ -44,29 +64,81 @@ class VariantComposer:
         ConfigError, PluginError
             As `bt_framework.config.compose.compose`.
         """
-        with self._lock:  # OmegaConf's nodes are not made for threads
-            parsed = [self._parse(text) for text in overrides]
-            values = [o for o in parsed if _sets_a_value(o)]
-            base = self._base(tuple(str(o.input_line) for o in parsed if not _sets_a_value(o)))
-            cfg = copy.deepcopy(base)
-            with in_our_words(self._host, overrides, self._config_dirs), flag_override(cfg, "struct", False):
-                for override in values:
-                    OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
-            return composition_of(cfg, host=self._host, overrides=overrides, known=self._known)
+        # OmegaConf's nodes are not made for threads. Of what is wrong, a whole composition knows where it came from.
+        with suppress(BtError, OmegaConfBaseException, ValueError), self._lock:
+            return self._composed(overrides)
+        return compose(overrides, config_dirs=self._config_dirs, host=self._host)
 
-    def _parse(self, text: str) -> Override:
-        if text not in self._parsed:
-            (self._parsed[text],) = _overrides.parse([text])
-        return self._parsed[text]
+    def _composed(self, overrides: Sequence[str]) -> Composition:
+        others, values = _split([self._parsed(text) for text in overrides])
+        base = self._base(others)
 
-    def _base(self, overrides: tuple[str, ...]) -> DictConfig:
+        def part(which: type | Kind) -> Any:
+            needs = base.needs[which]
+            return self._part(others, which, tuple(text for key, text in values if key in needs))
+
+        if not _ROOT_KEYS.issuperset(key for key, _ in values):
+            raise ConfigError("a key at the top is unknown.")
+        return Composition(part(Settings), {kind: part(kind) for kind in Kind}, self._host, part(Conduct))
+
+    def _load(self, overrides: tuple[str, ...]) -> _Base:
         """Let Hydra compose what is not only a value."""
-        if overrides not in self._bases:
-            cfg = load(overrides, self._host, self._config_dirs)
-            with flag_override(cfg, "struct", False):
-                del cfg["hydra"]
-            self._bases[overrides] = cfg
-        return self._bases[overrides]
+        cfg = load(overrides, self._host, self._config_dirs)
+        with flag_override(cfg, "struct", False):
+            del cfg["hydra"]
+        if not _ROOT_KEYS.issuperset(map(str, cfg)):
+            raise ConfigError("a key at the top is unknown.")
+        return _Base(cfg, {part: _needs(cfg, keys) for part, keys in _PARTS.items()})
+
+    def _validated(self, others: tuple[str, ...], which: type | Kind, values: tuple[str, ...]) -> Any:
+        """Set the values that concern a part, and make its dataclasses."""
+        base = self._base(others)
+        keys = [key for key in base.cfg if key in base.needs[which]]
+        cfg = OmegaConf.masked_copy(base.cfg, keys)
+        for text in values:
+            override = self._parsed(text)
+            OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
+        _overrides.refuse_code_in(cfg)
+        nowhere = Provenance()
+        if isinstance(which, Kind):
+            return tuple(choices_of(cfg, which, self._host, nowhere))
+        return top_keys(cfg, which, nowhere)
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What Hydra composed, and the keys at its top that each part reads."""
+
+    cfg: DictConfig
+    needs: Mapping[type | Kind, frozenset[str]]
+
+
+def _parsed(text: str) -> Override:
+    (override,) = _overrides.parse([text])
+    if _overrides.is_hydra(override) and override.key_or_group != "hydra.searchpath":
+        raise ConfigError("a key of Hydra is for the command line.")
+    return override
+
+
+def _split(parsed: Sequence[Override]) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
+    """Part what Hydra must compose from values to set afterwards: (key at the top, text) each, in order."""
+    # Options are chosen before anything is set, wherever they are written; all else happens in order.
+    in_order = [index for index, o in enumerate(parsed) if not (_sets_a_value(o) or _chooses(o))]
+    first = in_order[-1] + 1 if in_order else 0
+    others, values = [], []
+    for index, override in enumerate(parsed):
+        text = str(override.input_line)
+        if index >= first and _sets_a_value(override):
+            values.append((override.key_or_group.partition(".")[0], text))
+        else:
+            others.append(text)
+    return tuple(others), values
+
+
+def _chooses(override: Override) -> bool:
+    """Whether `override` chooses options of a group."""
+    key = override.key_or_group
+    return key in list(Kind) or key == "experiment" or "/" in key
 
 
 def _sets_a_value(override: Override) -> bool:
@@ -75,10 +147,40 @@ def _sets_a_value(override: Override) -> bool:
     return (
         override.type is OverrideType.CHANGE
         and override.package is None
-        and not _overrides.is_hydra(override)
-        and key not in list(Kind)
-        and key != "experiment"
-        and "/" not in key
+        and not _chooses(override)
         and "@" not in key
+        and key != "hydra.searchpath"
         and "${" not in str(override.input_line)
     )
+
+
+def _needs(cfg: DictConfig, keys: frozenset[str]) -> frozenset[str]:
+    """Keys at the top that those of a part refer to, however indirectly, themselves included; all if in doubt."""
+    found: set[str] = set()
+    todo = [key for key in keys if key in cfg]
+    while todo:
+        key = todo.pop()
+        if key in found:
+            continue
+        found.add(key)
+        for reference in _references(cfg._get_node(key)):
+            if not _PLAIN_REFERENCE.fullmatch(reference):
+                return frozenset(map(str, cfg))
+            todo.append(reference.partition(".")[0])
+    return keys | found
+
+
+def _references(node: Any) -> Iterator[str]:
+    """Yield what the interpolations in `node` refer to."""
+    if isinstance(node, Container) and not (
+        node._is_none() or node._is_missing() or node._is_interpolation()
+    ):
+        children = (
+            (node._get_node(key) for key in node)
+            if isinstance(node, DictConfig)
+            else (node._get_node(index) for index in range(len(node)))
+        )
+        for child in children:
+            yield from _references(child)
+    elif node is not None:
+        yield from _REFERENCE.findall(str(node._value()))
