@@ -3,9 +3,10 @@
 What is protected: that nobody thinks twice about keeping everything. A market maker on synthetic books, some hours of
 them, writes some thirty rows a second of simulated time. Baseline: the same run with no writer. Each of the others
 keeps all rows of all tables in one more place: Parquet files, ClickHouse by HTTP (chDB in a process of its own, which
-has to share the machine), chDB inside of the run, tables of SQLite, PostgreSQL where it is installed. The wall time of
-a run counts until everything is stored; processor time is that of the run's process, all threads. JSON is the last line
-of stdout.
+has to share the machine), chDB inside of the run, tables of SQLite, PostgreSQL where it is installed. ``swallowed`` is
+ClickHouse by HTTP again, with a server that takes the rows and throws them away: what is left is the run's own part,
+as with a server on another machine. The wall time of a run counts until everything is stored; processor time is that
+of the run's process, all threads. JSON is the last line of stdout.
 
 ::
 
@@ -42,13 +43,18 @@ def _kinds(folder: Path) -> Iterator[dict[str, list[str]]]:
     from bt_framework.stores.clickhouse.schema import migrate
 
     with contextlib.ExitStack() as stack:
-        front = stack.enter_context(ClickhouseFront(folder / "front"))
-        with ClickHouse(address_of(front.url("bt"), folder)) as db:
-            migrate(db)
+        urls = {}
+        for name in ("front", "sink"):
+            front = stack.enter_context(ClickhouseFront(folder / name))
+            urls[name] = front.url("bt")
+            with ClickHouse(address_of(urls[name], folder)) as db:
+                migrate(db)
+        front.fail("swallow", match="INSERT", times=sys.maxsize)
         kinds = {
             "nothing": ["writer=[]"],
             "parquet": ["writer=[parquet]"],
-            "clickhouse": ["writer=[clickhouse]", f"writer.clickhouse.url={front.url('bt')}"],
+            "clickhouse": ["writer=[clickhouse]", f"writer.clickhouse.url={urls['front']}"],
+            "swallowed": ["writer=[clickhouse]", f"writer.clickhouse.url={urls['sink']}"],
             "chdb": ["writer=[clickhouse]", f"writer.clickhouse.url=chdb://{folder}/chdb"],
             "sqlite": ["writer=[]", f"store.tables=[{TABLES}]"],
         }

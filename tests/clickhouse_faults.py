@@ -20,6 +20,7 @@ ERRORS = {
 WHEN = {
     "status": "before",
     "error": "before",
+    "swallow": "before",
     "cut": "data",
     "no_answer": "executed",
     "error_midway": "result",
@@ -36,8 +37,9 @@ class Fault:
     ----------
     kind : str
         ``status``: answer with `status` and do nothing. ``error``: ClickHouse's error `code`, nothing is
-        done. ``cut``: hang up after `after_bytes` of the data to insert. ``no_answer``: do it all, then
-        hang up. ``error_midway``: error `code` after `after_bytes` of the result. ``drop``: hang up after
+        done. ``swallow``: take the data to insert, store nothing, and say that it is done. ``cut``: hang up
+        after `after_bytes` of the data to insert. ``no_answer``: do it all, then hang up.
+        ``error_midway``: error `code` after `after_bytes` of the result. ``drop``: hang up after
         `after_bytes` of the answer's body as sent, or before its end. ``slow``: wait `delay_s` before each
         piece of the data to insert and of the answer; `Faults.clear` ends the wait.
     match : str

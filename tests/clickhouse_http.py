@@ -216,6 +216,8 @@ class Handler(BaseHTTPRequestHandler):
             sql.decode(errors="replace"),
             {"user": user, "database": params.get("database", ""), "settings": settings, "time": time.time()},
         )
+        if self._fault is not None and self._fault.kind == "swallow":
+            return self._done(Result(bytes=sum(map(len, data))))
         if self._fault is not None and WHEN[self._fault.kind] == "before":
             return self._refuse(self._fault)
         with self.server.engine.handle(user, params.get("session_id", ""), readonly) as handle:
