@@ -60,6 +60,8 @@ class StopSignals:
 
     def error(self) -> RunStopped:
         """Return the error of a run that was asked to stop."""
+        if not self._received:
+            return RunStopped("stopped.", signal_number=signal.SIGTERM)  # by something else than a signal
         name = _NAMES.get(signal.Signals(self._received), "a signal")
         return RunStopped(f"stopped by {name}.", signal_number=self._received)
 

@@ -12,6 +12,7 @@ import numpy as np
 from bt_framework import assembly
 from bt_framework.errors import RunStopped
 from bt_framework.interrupt import Stop, StopSignals
+from bt_framework.limits import LimitedStop
 from bt_framework.registry import Kind
 from bt_framework.results import folder
 from bt_framework.results.hashing import ResultHash
@@ -70,8 +71,10 @@ def run(overrides: Sequence[str] = (), *, config: Mapping[str, Any] | None = Non
 
 def run_composition(composition: Composition, *, compose_s: float = 0.0) -> RunResult:
     """Run a validated composition; see `run`."""
+    limits = composition.conduct.limits
     with StopSignals() as signals:
-        return Run(composition, Surroundings(stop=signals), compose_s=compose_s).go()
+        stop = LimitedStop(signals, limits.max_seconds, limits.max_rss_bytes)
+        return Run(composition, Surroundings(stop=stop), compose_s=compose_s).go()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any
 
@@ -13,37 +14,77 @@ import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
-from bt_framework.cli._sweep_task import SweepTask
+from bt_framework.cli._sweep_task import Calling, SweepTask
 from bt_framework.config import compose as composing
-from bt_framework.plugin_manager import discover
+from bt_framework.plugin_manager import PluginHost, discover
+from bt_framework.sweep.folder import SweepFolder
+from bt_framework.sweep.link import Link
 
 
 def run_with_hydra(overrides: Sequence[str], config_dirs: Sequence[str], flags: Sequence[str]) -> int:
-    """Do what Hydra's `flags` ask for; return the exit code, that of the first job that failed.
+    """Do what Hydra's `flags` ask for; return the exit code.
 
     Raises
     ------
     ConfigError
         If the composition is wrong, before the first job.
     """
+    if "--multirun" in flags:
+        with supervised() as link:
+            goes_on = link.goes_on if link else None
+            calling = Calling(SweepFolder(goes_on) if goes_on else None, link)
+            return run_sweep(overrides, config_dirs, flags, calling)
     _register_plugins()
     host = discover()
-    lines = composing.hydra_overrides(overrides, host, config_dirs)
-    composing.refuse_code(overrides, host, config_dirs)
-    composing.store_schemas(host)
-    for problem in host.problems:
-        print(f"bt: warning: {problem.error}", file=sys.stderr)
-    if "--multirun" not in flags:
-        with composing.in_our_words(host, overrides, config_dirs):
-            _call_hydra(_print_only, [*flags, *lines])
-        return 0
-    task = SweepTask(host, overrides, config_dirs)
+    lines = _checked(host, overrides, config_dirs)
+    with composing.in_our_words(host, overrides, config_dirs):
+        _call_hydra(_print_only, [*flags, *lines])
+    return 0
+
+
+@contextmanager
+def supervised() -> Iterator[Link | None]:
+    """Give the link to the supervisor of this process, if it has one, and tell it of the end in order."""
+    link = Link.from_environment()
+    try:
+        yield link
+    finally:
+        if link is not None:
+            link.finished()
+
+
+def run_sweep(
+    overrides: Sequence[str], config_dirs: Sequence[str], flags: Sequence[str], calling: Calling
+) -> int:
+    """Run a sweep; return the exit code.
+
+    Raises
+    ------
+    ConfigError
+        If the composition is wrong, before the first job.
+    SweepError
+        If jobs have failed.
+    """
+    _register_plugins()
+    host = discover()
+    lines = _checked(host, overrides, config_dirs)
+    task = SweepTask(host, overrides, config_dirs, calling)
     with tempfile.TemporaryDirectory(prefix="bt-sweep-") as folder:
         # Launchers of others insist on writing there; each run keeps its own folder already.
         lines.append(f"hydra.sweep.dir='{folder}'")
         with composing.in_our_words(host, overrides, config_dirs):
             _call_hydra(task, [*flags, *lines])
     return 0
+
+
+def _checked(host: PluginHost, overrides: Sequence[str], config_dirs: Sequence[str]) -> list[str]:
+    """Return the arguments for Hydra."""
+    lines = composing.hydra_overrides(overrides, host, config_dirs)
+    composing.refuse_code(overrides, host, config_dirs)
+    composing.store_schemas(host)
+    for problem in host.problems:
+        print(f"bt: warning: {problem.error}", file=sys.stderr)
+    return lines
 
 
 def _print_only(cfg: DictConfig) -> None:

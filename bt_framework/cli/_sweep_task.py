@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,41 @@ from bt_framework.cli._sweep_planning import Draft, Planner
 from bt_framework.config.variants import VariantComposer
 from bt_framework.errors import WorkersLost
 from bt_framework.plugin_manager import PluginHost
-from bt_framework.sweep.driver import Driver, Launcher, raise_failures
+from bt_framework.sweep.driver import Circumstances, Driver, Launcher, raise_failures
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.learning import run_plan
+from bt_framework.sweep.link import Link
+from bt_framework.sweep.plan import SweepPlan, is_conduct
+from bt_framework.sweep.resuming import newest_of_plan
 from bt_framework.sweep.study import make_study
 from bt_framework.sweep.work import SweepWork
 
 if TYPE_CHECKING:
     from bt_framework.sweep.journal import Outcome
+
+
+@dataclass(frozen=True)
+class Calling:
+    """Who called for a sweep.
+
+    Attributes
+    ----------
+    folder : SweepFolder, optional
+        The sweep to go on with; otherwise a new one starts, unless the configuration says to look for one.
+    link : Link, optional
+        To the supervisor of this process.
+    """
+
+    folder: SweepFolder | None = None
+    link: Link | None = None
+
+    def circumstances(self, folder: SweepFolder, resumed_by: SweepPlan | None) -> Circumstances:
+        """Tell the supervisor of the sweep; return what it is driven with, given the plan made to resume it."""
+        if self.link is not None:
+            self.link.sweep(folder.path)
+        conduct = () if resumed_by is None else tuple(filter(is_conduct, resumed_by.fixed))
+        restarted = self.link is not None and self.link.goes_on is not None
+        return Circumstances(conduct, restarted, self.link)
 
 
 class SweepTask:
@@ -33,9 +61,17 @@ class SweepTask:
         What is installed.
     overrides, config_dirs : sequence of str
         As on the command line.
+    calling : Calling
+        Who called for it.
     """
 
-    def __init__(self, host: PluginHost, overrides: Sequence[str], config_dirs: Sequence[str]) -> None:
+    def __init__(
+        self,
+        host: PluginHost,
+        overrides: Sequence[str],
+        config_dirs: Sequence[str],
+        calling: Calling,
+    ) -> None:
         self.launcher: Any = None
         self.work: SweepWork | None = None
         self.packages = sorted({c.package for c in host.registry.components()})
@@ -43,6 +79,7 @@ class SweepTask:
         self._composer = VariantComposer(host, config_dirs)
         self._overrides = list(overrides)
         self._config_dirs = tuple(config_dirs)
+        self._calling = calling
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to a worker: the work alone."""
@@ -57,7 +94,7 @@ class SweepTask:
             stop.defer()
             return self.work.run_chunk(int(HydraConfig.get().job.num), stop)
 
-    def sweep(self, sweeper: str, settings: Mapping[str, Any]) -> list[Outcome]:
+    def sweep(self, sweeper: str, settings: Mapping[str, Any]) -> Sequence[Outcome]:
         """Plan what the sweeper makes of the overrides, write the plan down and run it.
 
         Parameters
@@ -78,7 +115,7 @@ class SweepTask:
         planner = Planner(self._host, self._composer, self._overrides, self._config_dirs, workers)
         return self.run(planner.draft(sweeper, settings))
 
-    def run(self, draft: Draft) -> list[Outcome]:
+    def run(self, draft: Draft) -> Sequence[Outcome]:
         """Write a plan down and run it.
 
         Raises
@@ -86,14 +123,31 @@ class SweepTask:
         SweepError
             If jobs have failed.
         """
-        folder = SweepFolder(Path(draft.conduct.sweep.dir) / draft.plan.sweep_id)
-        folder.create(draft.plan, draft.jobs)
+        known = self._calling.folder or self._same_as(draft)
+        folder = known or SweepFolder(Path(draft.conduct.sweep.dir) / draft.plan.sweep_id)
+        if known is None:
+            folder.create(draft.plan, draft.jobs)
         with folder.held():
-            if not draft.plan.complete:
-                make_study(draft.plan, folder)
-            outcomes = run_plan(folder, Driver(folder, draft.conduct, self._launcher()))
+            if not folder.plan().complete:
+                make_study(folder.plan(), folder)
+            circumstances = self._calling.circumstances(folder, draft.plan if known else None)
+            driver = Driver(folder, draft.conduct, self._launcher(), circumstances)
+            outcomes = run_plan(folder, driver)
         raise_failures(outcomes, len(outcomes))
         return outcomes
+
+    def _same_as(self, draft: Draft) -> SweepFolder | None:
+        """Return the sweep to go on with, if ``resume=true`` asks for one and there is one."""
+        if not draft.conduct.resume:
+            return None
+        sweeps = Path(draft.conduct.sweep.dir)
+        folder = newest_of_plan(sweeps, draft.plan, draft.jobs)
+        print(
+            f"resuming sweep {folder.path}"
+            if folder
+            else f"no sweep of this plan in {sweeps}: a new one starts"
+        )
+        return folder
 
     def plain_chunks(self) -> set[int]:
         """Chunks with jobs that do not let other threads run."""

@@ -51,6 +51,10 @@ options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None and _needs_supervisor(arguments):
+        from bt_framework.sweep.supervisor import supervise
+
+        return supervise()
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -69,6 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.filename is None:
             raise
         return report(StorageError(f"{error.filename} cannot be used: {error.strerror}."))
+
+
+def _needs_supervisor(arguments: Sequence[str]) -> bool:
+    """Whether this is a sweep in threads, and this process is not the one that is to run it."""
+    if "BT_SWEEP_SUPERVISOR" in os.environ or {"-h", "--help", "-c", "--cfg"} & set(arguments):
+        return False
+    launchers = [a.partition("=")[2] for a in arguments if a.startswith("hydra/launcher=")]
+    if launchers and launchers[-1] != "threads":
+        return False
+    return bool({"-m", "--multirun"} & set(arguments)) or list(arguments[:2]) == ["sweep", "resume"]
 
 
 def _dispatch(arguments: list[str]) -> int:

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, overload
 
 from bt_framework.config.conduct import Conduct
-from bt_framework.errors import SweepError
+from bt_framework.errors import RunStopped, SweepError, WorkersLost
 from bt_framework.sweep.folder import SweepFolder
-from bt_framework.sweep.journal import Ending, JobState, Journal, Outcome, read_states
+from bt_framework.sweep.journal import Ending, JobState, Journal, JournalReader, Outcome, Place, outcome_at
 from bt_framework.sweep.plan import Job, SweepPlan
+from bt_framework.sweep.reporting import Lines, Reporter, View
 from bt_framework.sweep.table import write_table
 from bt_framework.sweep.work import Chunk, SweepWork, chunks_of
+from bt_framework.sweep.worker import LauncherStop
+
+if TYPE_CHECKING:
+    from bt_framework.sweep.watch import Teller
 
 Launch = Callable[[SweepWork], Iterable[Outcome]]
-"""Runs the chunks of a `SweepWork` with some launcher and returns the outcomes; raises if a worker was lost."""
+"""Runs the chunks of a `SweepWork` with some launcher and returns outcomes that no worker could write down.
+
+Raises `WorkersLost` if processes have ended before their chunks did, and `RunStopped` if it was told to stop.
+"""
+
+_WAVE = 2_000
+"""Jobs that are handed to threads at once: what they leave in memory does not grow with the sweep."""
 
 
 @dataclass(frozen=True)
@@ -36,28 +49,66 @@ class Launcher:
     in_process: bool
 
 
+@dataclass(frozen=True)
+class Circumstances:
+    """What else a sweep is driven with.
+
+    Attributes
+    ----------
+    conduct : tuple of str
+        Overrides of a sweep that is resumed, which its jobs are given besides those of the plan.
+    restarted : bool
+        Whether this process goes on for one that died: what has failed is not tried again then.
+    teller : Teller, optional
+        Who watches the jobs of this process from outside.
+    view : View, optional
+        Who shows what becomes of the jobs.
+    """
+
+    conduct: tuple[str, ...] = ()
+    restarted: bool = False
+    teller: Teller | None = None
+    view: View | None = None
+
+
+ALONE = Circumstances()
+
+
 class Driver:
     """Drives one sweep in this process.
 
     Parameters
     ----------
     folder : SweepFolder
-        With a plan.
+        With a plan; held by this process.
     conduct : Conduct
         What a failed job does.
     launcher : Launcher
         What runs jobs.
+    circumstances : Circumstances
+        What else it is driven with.
     """
 
-    def __init__(self, folder: SweepFolder, conduct: Conduct, launcher: Launcher) -> None:
+    def __init__(
+        self,
+        folder: SweepFolder,
+        conduct: Conduct,
+        launcher: Launcher,
+        circumstances: Circumstances = ALONE,
+    ) -> None:
         self._folder = folder
         self._plan: SweepPlan = folder.plan()
         self._conduct = conduct
         self._launcher = launcher
+        self._circumstances = circumstances
         self._journal = Journal(folder.path)
-        self._tried = {job: state.attempts for job, state in read_states(folder.path).items()}
+        self._reader = JournalReader(folder.path)
+        self._reporter = Reporter(folder, self._plan, self._reader, circumstances.view or Lines())
+        self._reader.update()
+        if not circumstances.restarted:
+            self._journal.session()
 
-    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+    def run(self, jobs: Sequence[Job]) -> Sequence[Outcome]:
         """Run those of `jobs` that are not done, and return the outcomes of all that have one, in order.
 
         Raises
@@ -65,63 +116,155 @@ class Driver:
         RunStopped
             On Ctrl-C or SIGTERM; what is done is written down.
         """
+        with self._reporter.reporting(jobs), self._told_what_is_left():
+            self._run(jobs)
+        if self._plan.complete:
+            self.finish()
+        states = self._reader.states
+        return Outcomes([s.end for job in jobs if (s := states.get(job.number)) is not None and s.end])
+
+    def finish(self) -> None:
+        """Write the table of all jobs so far and sum up; of an incomplete plan, who adds jobs calls it at the end."""
+        self._reader.update()
+        write_table(self._folder.path, self._plan, self._folder.jobs(), self._reader.states)
+        self._reporter.finish()
+
+    @contextmanager
+    def _told_what_is_left(self) -> Iterator[None]:
+        """Say what is done and how to go on, if the sweep is stopped."""
         try:
-            return self._run(jobs)
-        finally:
+            yield
+        except RunStopped as error:
             if self._plan.complete:
-                self.write_table()
+                self.finish()
+            done, number = self._reporter.done(), error.exit_code - 128
+            raise RunStopped(
+                f"{str(error).rstrip('.')}: {done} jobs are done. Go on with: bt sweep resume {self._plan.sweep_id}",
+                signal_number=number,
+            ) from None
 
-    def write_table(self) -> None:
-        """Write the table of all jobs so far; whoever adds jobs to a plan that is not complete calls it at the end."""
-        folder = self._folder
-        write_table(folder.path, self._plan, folder.jobs(), read_states(folder.path))
+    def _run(self, jobs: Sequence[Job]) -> None:
+        with LauncherStop(self._folder.path) as stop:
+            while not stop.received:
+                self._reader.update()
+                left = self._left(jobs)
+                if not left or self._is_to_stop(jobs):
+                    return
+                suspects = [job for job in left if self._state(job).crashes]
+                before = self._progress(left)
+                if suspects:
+                    self._launch(chunks_of(suspects[:1], 1, alone=True))
+                else:
+                    self._launch_all(left)
+                if self._progress(left) == before and not stop.received:
+                    raise SweepError(
+                        f"none of {len(left)} jobs was run: the launcher ended without a word. Go on with: "
+                        f"bt sweep resume {self._plan.sweep_id}"
+                    )
+            raise stop.error()
 
-    def _run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        while True:
-            states = read_states(self._folder.path)
-            left = self._left(jobs, states)
-            if not left:
-                break
-            suspects = [job for job in left if states.get(job.number, JobState()).crashes]
-            if suspects:
-                self._launch(chunks_of(suspects[:1], 1, alone=True))
-            else:
-                self._launch(chunks_of(left, self._chunk_size(len(left))))
-        found = (states[job.number].outcome for job in jobs if job.number in states)
-        return [outcome for outcome in found if outcome is not None]
+    def _launch_all(self, left: Sequence[Job]) -> None:
+        """Launch jobs, in waves if they run in this process; after a loss of workers the rest is thought over."""
+        size = self._chunk_size(len(left))
+        wave = _WAVE if self._launcher.in_process else len(left)
+        for start in range(0, len(left), wave):
+            part = left[start : start + wave]
+            whole = self._launch(chunks_of(part, size))
+            if not whole or self._is_to_stop(part):
+                return
 
-    def _left(self, jobs: Sequence[Job], states: dict[int, JobState]) -> list[Job]:
+    def _left(self, jobs: Sequence[Job]) -> list[Job]:
         """Jobs that are to be tried, or tried again; those that end their process fail here."""
         left = []
         for job in jobs:
-            state = states.get(job.number, JobState())
-            tried = state.attempts - self._tried.get(job.number, 0)
-            ended = state.outcome is not None and (
-                state.outcome.ending is not Ending.FAILED or tried >= self._conduct.attempts
-            )
-            if ended or state.running:
-                continue
-            if state.crashed_alone and not tried:
-                error = (
-                    "its process ended without a word: killed, out of memory, or a fault in compiled code."
-                )
-                self._journal.ended(Outcome(job.number, Ending.FAILED, error=error))
-                state.attempts += 1
-                state.outcome = Outcome(job.number, Ending.FAILED, error=error)
-                continue
-            left.append(job)
+            state = self._state(job)
+            if state.crashed_alone:
+                self._journal.ended(Outcome(job.number, Ending.FAILED, error=_crash_error(state)))
+                self._reader.update()
+            failed = state.ending in (None, Ending.FAILED)
+            if failed and (state.ending is None or state.tried < self._conduct.attempts):
+                left.append(job)
         return left
 
-    def _launch(self, chunks: list[Chunk]) -> None:
-        work = SweepWork(self._plan, self._folder.path, chunks)
-        for outcome in self._launcher.launch(work):
-            # A worker without the folder returns what it could not write down.
-            if outcome.job not in read_states(self._folder.path):
+    def _is_to_stop(self, jobs: Sequence[Job]) -> bool:
+        """Whether a job has failed, and that ends the sweep."""
+        return self._conduct.on_error == "stop" and any(
+            self._state(job).ending is Ending.FAILED and self._state(job).tried for job in jobs
+        )
+
+    def _launch(self, chunks: list[Chunk]) -> bool:
+        """Launch chunks; return whether no worker was lost."""
+        work = SweepWork(
+            plan=self._plan,
+            folder=self._folder.path,
+            chunks=chunks,
+            conduct=self._circumstances.conduct,
+            stop_on_failure=self._conduct.on_error == "stop",
+            teller=self._circumstances.teller,
+        )
+        before = [self._progress(chunk.jobs) for chunk in chunks]
+        lost: tuple[int, ...] = ()
+        try:
+            for outcome in self._launcher.launch(work):
                 self._journal.ended(outcome)
+        except WorkersLost as error:
+            lost = error.chunks
+        self._reader.update()
+        for number in lost:
+            self._note_loss(chunks[number], progressed=self._progress(chunks[number].jobs) > before[number])
+        return not lost
+
+    def _note_loss(self, chunk: Chunk, *, progressed: bool) -> None:
+        """Write down which jobs may have ended their worker: those under way, or any if nothing is known of them."""
+        unfinished = [job for job in chunk.jobs if self._state(job).ending in (None, Ending.FAILED)]
+        running = [job for job in unfinished if self._state(job).running]
+        alone = chunk.alone and len(chunk.jobs) == 1
+        for job in running or ([] if progressed else unfinished):
+            self._journal.lost(job.number, "its worker was lost.", alone=alone)
+        self._reader.update()
+
+    def _progress(self, jobs: Sequence[Job]) -> int:
+        """Grows with everything that becomes of `jobs`."""
+        return sum(state.attempts + state.crashes for state in map(self._state, jobs))
+
+    def _state(self, job: Job) -> JobState:
+        return self._reader.states.get(job.number) or _UNTOUCHED
 
     def _chunk_size(self, jobs: int) -> int:
         """A few chunks per worker: each costs a composition by Hydra, and the last ones should end together."""
         return 1 if self._launcher.in_process else max(1, jobs // (8 * self._launcher.workers))
+
+
+_UNTOUCHED = JobState()
+
+
+class Outcomes(Sequence[Outcome]):
+    """Outcomes of jobs, each read when it is asked for: those of all jobs may not fit into memory."""
+
+    def __init__(self, ends: Sequence[Outcome | Place]) -> None:
+        self._ends = ends
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Outcome]: ...
+
+    def __getitem__(self, index: int | slice) -> Outcome | Sequence[Outcome]:
+        """Read one, or take some."""
+        if isinstance(index, slice):
+            return Outcomes(self._ends[index])
+        end = self._ends[index]
+        return outcome_at(end) if isinstance(end, Place) else end
+
+
+def _crash_error(state: JobState) -> str:
+    """Say why a job has failed that ended its process; what differs from case to case is on the second line."""
+    return f"its process ended before the job did.\n{state.crash}".rstrip()
 
 
 def raise_failures(outcomes: Iterable[Outcome], planned: int) -> None:

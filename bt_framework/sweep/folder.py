@@ -5,6 +5,8 @@
     plan.json        what is planned, see `bt_framework.sweep.plan.SweepPlan`
     jobs.jsonl       the jobs, one per line; all of them before the first one starts, if the plan is complete
     journal/         what became of them: one file per process, see `bt_framework.sweep.journal`
+    errors/JOB.txt   overrides, message and traceback of a job that has failed
+    stop             is there while its workers are to end
     table.parquet    one row per job, see `bt_framework.sweep.table`
     runs.parquet     which runs they are, who ran them and when
 """
@@ -24,6 +26,8 @@ from bt_framework.sweep.plan import PLAN_VERSION, Job, SweepPlan
 PLAN_FILE = "plan.json"
 JOBS_FILE = "jobs.jsonl"
 TABLE_FILE = "table.parquet"
+STOP_FILE = "stop"
+ERRORS_FOLDER = "errors"
 
 
 class SweepFolder:
@@ -97,7 +101,8 @@ class SweepFolder:
 
         path = self.path / JOBS_FILE
         try:
-            return [Job(**orjson.loads(line)) for line in path.read_bytes().splitlines()]
+            # What follows the last line was cut off when its process was killed.
+            return [Job(**orjson.loads(line)) for line in path.read_bytes().split(b"\n")[:-1]]
         except (OSError, ValueError, TypeError) as error:
             raise StorageError(f"{path} cannot be read: {error}.") from error
 
@@ -111,7 +116,9 @@ class SweepFolder:
         """
         path = self.path / JOBS_FILE
         try:
-            with open(path, "ab") as file:
+            with open(path, "r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
+                file.seek(0, os.SEEK_END)
                 file.writelines(_line(job) for job in jobs)
         except OSError as error:
             raise StorageError(f"{path} cannot be written: {error.strerror}. Free space there.") from error

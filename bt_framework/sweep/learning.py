@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bt_framework.sweep.driver import Driver
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.journal import Outcome
 from bt_framework.sweep.recording import recorded
 
 
-def run_plan(folder: SweepFolder, driver: Driver) -> list[Outcome]:
+def run_plan(folder: SweepFolder, driver: Driver) -> Sequence[Outcome]:
     """Run what is left of the sweep in `folder`, new or resumed, and return the outcomes of its jobs in order.
 
     Of a sweep that learns, jobs that are in the folder come first; then batches are proposed, run and learned from
@@ -25,7 +27,7 @@ def run_plan(folder: SweepFolder, driver: Driver) -> list[Outcome]:
         return _run_plan(folder, driver)
 
 
-def _run_plan(folder: SweepFolder, driver: Driver) -> list[Outcome]:
+def _run_plan(folder: SweepFolder, driver: Driver) -> Sequence[Outcome]:
     if folder.plan().complete:
         return driver.run(folder.jobs())
     from bt_framework.sweep.learner import Learner
@@ -42,5 +44,5 @@ def _run_plan(folder: SweepFolder, driver: Driver) -> list[Outcome]:
                 break
             jobs = []
     finally:
-        driver.write_table()
+        driver.finish()
     return [found[number] for number in sorted(found)]

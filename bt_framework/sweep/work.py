@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import threading
 import time
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bt_framework.errors import BtError, LimitError, RunStopped
+from bt_framework.errors import BtError, RunStopped
 from bt_framework.interrupt import Stop
+from bt_framework.limits import LimitedStop
 from bt_framework.registry import Kind
 from bt_framework.results.console import Console
-from bt_framework.results.run import Identity, Membership, Status
+from bt_framework.results.run import Identity, Membership, RunContext, Status
 from bt_framework.runner import Run, Surroundings
+from bt_framework.sweep import watch
+from bt_framework.sweep.folder import PLAN_FILE, STOP_FILE
 from bt_framework.sweep.journal import Ending, Journal, Outcome
+from bt_framework.sweep.once import OnceEach
 from bt_framework.sweep.plan import Job, SweepPlan
+from bt_framework.sweep.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from bt_framework.config.compose import Composition
+
+ONCE_FILE = "once.lock"
 
 
 @dataclass(frozen=True)
@@ -40,18 +51,38 @@ class SweepWork:
         The sweep's; workers on other machines may not have it.
     chunks : list of Chunk
         What to launch now, in order.
+    conduct : tuple of str
+        Overrides of a sweep that is resumed: how its jobs are carried out now.
+    stop_on_failure : bool
+        Whether a job that fails ends the others.
+    teller : Teller, optional
+        Who watches the jobs of this process; it stays here.
     """
 
     plan: SweepPlan
     folder: Path
     chunks: list[Chunk] = field(default_factory=list)
+    conduct: tuple[str, ...] = ()
+    stop_on_failure: bool = False
+    teller: watch.Teller | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels."""
+        return self.__dict__ | {"teller": None}
 
     def run_chunk(self, index: int, stop: Stop) -> list[Outcome]:
-        """Run the jobs of a chunk in this thread; those that were stopped are missing from the outcomes."""
+        """Run the jobs of a chunk in this thread.
+
+        Returns
+        -------
+        list of Outcome
+            What is not written down, because this machine does not have the sweep's folder; jobs that were stopped
+            are missing.
+        """
         runner = _runner_of(self)
         chunk = self.chunks[index]
         outcomes = (runner.run(job, stop, alone=chunk.alone) for job in chunk.jobs)
-        return [outcome for outcome in outcomes if outcome is not None]
+        return [outcome for outcome in outcomes if outcome is not None and not runner.writes]
 
 
 class JobRunner:
@@ -59,54 +90,150 @@ class JobRunner:
 
     Parameters
     ----------
-    plan : SweepPlan
-        Of the sweep.
-    journal : Journal
-        Where outcomes are written down.
+    work : SweepWork
+        What the sweep is.
     """
 
-    def __init__(self, plan: SweepPlan, journal: Journal) -> None:
+    def __init__(self, work: SweepWork) -> None:
         from bt_framework.config.variants import VariantComposer
         from bt_framework.plugin_manager import discover
 
-        self._plan = plan
-        self._journal = journal
-        self._composer = VariantComposer(discover(), plan.config_dirs)
+        self.writes = (work.folder / PLAN_FILE).exists()
+        self._work = work
+        self._journal = Journal(work.folder) if self.writes else None
+        self._teller = work.teller or Watchdog(self._journal)
+        self._once = OnceEach(work.folder / ONCE_FILE if self.writes else None)
+        self._halt = Halt(work.folder)
+        self._composer = VariantComposer(discover(), work.plan.config_dirs)
 
     def run(self, job: Job, stop: Stop, *, alone: bool = False) -> Outcome | None:
         """Run a job and write down how it ended; None if it was stopped, or was not to start any more."""
-        if stop.received:
+        if stop.received or self._halt.received:
             return None
-        self._journal.started(job.number, alone=alone)
+        if self._journal is not None:
+            self._journal.started(job.number, alone=alone)
+        attempt = _Attempt(job, EitherStop(stop, self._halt), alone)
         try:
-            outcome = self._outcome(job, stop)
-        except (RunStopped, KeyboardInterrupt):
-            self._journal.stopped(job.number)
-            return None
-        except Exception as error:
-            text = str(error) if isinstance(error, BtError) else f"{type(error).__name__}: {error}"
-            trace = "".join(traceback.format_exception(error))
-            outcome = Outcome(job.number, Ending.FAILED, error=text, traceback=trace)
-        self._journal.ended(outcome)
+            outcome = self._outcome(attempt)
+        # Whatever a strategy raises, sys.exit() too, is the end of its job only.
+        except BaseException as error:
+            if isinstance(error, RunStopped | KeyboardInterrupt) and attempt.stop.received:
+                if self._journal is not None:
+                    self._journal.stopped(job.number)
+                return None
+            outcome = attempt.failed(error)
+        finally:
+            self._teller.tell(watch.ended(job.number))
+        if self._journal is not None:
+            self._journal.ended(outcome)
+        if outcome.ending is Ending.FAILED and self._work.stop_on_failure:
+            self._halt.set()
         return outcome
 
-    def _outcome(self, job: Job, stop: Stop) -> Outcome:
+    def _outcome(self, attempt: _Attempt) -> Outcome:
         began = time.perf_counter()
-        composition = self._composer.compose(self._plan.overrides(job))
+        job, work = attempt.job, self._work
+        composition = self._composer.compose([*work.plan.overrides(job), *work.conduct])
         compose_s = time.perf_counter() - began
-        conduct = composition.conduct
         surroundings = Surroundings(
-            stop=JobStop(stop, conduct.limits.max_seconds),
+            stop=self._limited(attempt, composition),
             console=Console(),
-            sweep=Membership(self._plan.sweep_id, job.number),
+            sweep=Membership(work.plan.sweep_id, job.number),
         )
         run = Run(composition, surroundings, compose_s=compose_s)
-        context = run.prepare()
-        if not conduct.rerun:
+        attempt.context = context = run.prepare()
+        if composition.conduct.rerun:
+            return _completed(job, run.go().record, reused=False)
+        with self._once.held(context.identity, attempt.stop):
             record = identical_run(composition.one(Kind.STORE).build(), context.identity)
             if record is not None:
                 return _completed(job, record, reused=True)
-        return _completed(job, run.go().record, reused=False)
+            return _completed(job, run.go().record, reused=False)
+
+    def _limited(self, attempt: _Attempt, composition: Composition) -> LimitedStop:
+        """Return what ends the job, and tell who watches it of its limits."""
+        limits, number = composition.conduct.limits, attempt.job.number
+        max_seconds, max_rss = limits.max_seconds, limits.max_rss_bytes
+        line = watch.started(number, alone=attempt.alone, max_seconds=max_seconds, max_rss_bytes=max_rss)
+        self._teller.tell(line)
+        # Of several jobs in a process none can tell whose the memory is.
+        own_rss = max_rss if attempt.alone else 0
+        return LimitedStop(
+            attempt.stop, max_seconds, own_rss, lambda: self._teller.tell(watch.clocked(number))
+        )
+
+
+@dataclass
+class _Attempt:
+    """A job under way; `context` is its run's, once that is known."""
+
+    job: Job
+    stop: EitherStop
+    alone: bool
+    context: RunContext | None = None
+
+    def failed(self, error: BaseException) -> Outcome:
+        """Return the outcome of a job that raised."""
+        text = str(error) if isinstance(error, BtError) else f"{type(error).__name__}: {error}"
+        return Outcome(
+            self.job.number,
+            Ending.FAILED,
+            error=_unicode(text),
+            traceback=_unicode("".join(traceback.format_exception(error))),
+            run_id=self.context.run_id if self.context else "",
+            run_dir=str(self.context.run_dir) if self.context else "",
+        )
+
+
+def _unicode(text: str) -> str:
+    """Return text that can be written, whatever an error was given."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class Halt:
+    """Whether a sweep is to end, as the file of that name in its folder says; looked for a few times per second."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / STOP_FILE
+        self._next = -math.inf
+        self._set = False
+
+    @property
+    def received(self) -> bool:
+        """Whether it is there."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + watch.POLL_S
+            self._set = self._path.exists()
+        return self._set
+
+    def set(self) -> None:
+        """End the jobs of all processes at their slices."""
+        self._path.touch()
+        self._next = -math.inf
+
+
+@dataclass
+class EitherStop:
+    """A signal to this process, or a sweep that is to end."""
+
+    stop: Stop
+    halt: Halt
+
+    @property
+    def received(self) -> bool:
+        """Whether the job is to end."""
+        return self.stop.received or self.halt.received
+
+    def defer(self) -> None:
+        """From now on nothing is raised."""
+        self.stop.defer()
+
+    def error(self) -> BtError:
+        """Return why."""
+        if self.stop.received:
+            return self.stop.error()
+        return RunStopped("the sweep was stopped.", signal_number=signal.SIGTERM)
 
 
 def _completed(job: Job, record: Any, *, reused: bool) -> Outcome:
@@ -139,42 +266,17 @@ def identical_run(store: Any, identity: Identity) -> Any | None:
     return found[0] if found and found[0].run_dir.is_dir() else None
 
 
-class JobStop:
-    """Ends one job: when the sweep stops, or after `max_seconds` of wall time (0: never)."""
-
-    def __init__(self, sweep: Stop, max_seconds: float) -> None:
-        self._sweep = sweep
-        self._max_seconds = max_seconds
-        self._deadline = time.monotonic() + max_seconds if max_seconds else math.inf
-
-    @property
-    def received(self) -> bool:
-        """Whether the job is to end."""
-        return self._sweep.received or time.monotonic() > self._deadline
-
-    def defer(self) -> None:
-        """From now on the job asks between its slices."""
-
-    def error(self) -> BtError:
-        """Return why."""
-        if self._sweep.received:
-            return self._sweep.error()
-        return LimitError(
-            f"the job took longer than limits.max_seconds={self._max_seconds:g}. Raise it, or give it less to do."
-        )
-
-
-_runners: dict[tuple[str, int], JobRunner] = {}
+_runners: dict[tuple[object, ...], JobRunner] = {}
 _runners_lock = threading.Lock()
 
 
 def _runner_of(work: SweepWork) -> JobRunner:
     """Return this process's runner of the sweep: what it has composed and loaded serves the next chunk too."""
     with _runners_lock:
-        key = (work.plan.sweep_id, os.getpid())
+        key = (work.plan.sweep_id, os.getpid(), work.conduct)
         if key not in _runners:
             _runners.clear()
-            _runners[key] = JobRunner(work.plan, Journal(work.folder))
+            _runners[key] = JobRunner(work)
         return _runners[key]
 
 
