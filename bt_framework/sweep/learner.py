@@ -65,11 +65,10 @@ class Learner:
         planned = len(self.folder.jobs())
         lost = sorted(number for number in self._trials if number >= planned)
         if lost:
-            # Asked for as one batch, of which no job has started.
-            trials = self._study.get_trials(deepcopy=False)
+            # They are of one batch, and no job of it has started.
+            trials, batch = self._study.get_trials(deepcopy=False), self._options["batch"]
             jobs = [self._job(number, trials[self._trials[number]].params) for number in lost]
-            size = self._options["batch"] - len(jobs)
-            self.folder.add_jobs([*jobs, *self._asked(planned + len(jobs), size)])
+            self.folder.add_jobs([*jobs, *self._asked(lost[-1] + 1, -(lost[-1] + 1) % batch)])
 
     def ask(self) -> list[Job]:
         """Propose the next jobs and add them to the plan; none when there are enough.
@@ -102,6 +101,8 @@ class Learner:
         """Return the sampler of a job, made from the seed and the job's number alone."""
         from optuna import samplers
 
+        from bt_framework.sweep._optuna_parts import GridPoint
+
         name, startup = self._options["sampler"], self._options["startup_trials"]
         text = f"{self._options['seed']}/{number}"
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
@@ -112,7 +113,7 @@ class Learner:
         if name == "grid":
             varied = self._points[number].varied
             point = {key: value_of(d, varied[key]) for key, d in self._space.dimensions.items()}
-            return samplers.PartialFixedSampler(point, samplers.RandomSampler(seed=seed))
+            return GridPoint(point)
         return samplers.TPESampler(seed=seed, n_startup_trials=startup)
 
     def tell(self, outcomes: Sequence[Outcome]) -> None:

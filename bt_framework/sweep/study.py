@@ -205,13 +205,13 @@ def open_storage(place: str) -> Any:
     with _reading(place):
         if "://" in place:
             return optuna.storages.get_storage(place)
-        from bt_framework.sweep._study_file import journal_storage
+        from bt_framework.sweep._optuna_parts import journal_storage
 
         return journal_storage(place)
 
 
 def make_study(plan: SweepPlan, folder: SweepFolder) -> None:
-    """Make the study of a new sweep.
+    """Make the study of a sweep, unless it is there.
 
     Raises
     ------
@@ -222,10 +222,13 @@ def make_study(plan: SweepPlan, folder: SweepFolder) -> None:
     place = storage_place(plan.options, folder)
     storage = open_storage(place)
     ways = ["minimize" if o.minimize else "maximize" for o in objectives_of(plan)]
-    with storage_errors(place):
-        study = optuna.create_study(storage=storage, study_name=_study_name(plan), directions=ways)
-        study.set_user_attr(_OPTUNA, optuna.__version__)
-        study.set_user_attr(_VERSION, STUDY_VERSION)
+    with _reading(place):
+        study = optuna.create_study(
+            storage=storage, study_name=_study_name(plan), directions=ways, load_if_exists=True
+        )
+        if _VERSION not in study.user_attrs and not study.get_trials(deepcopy=False):
+            study.set_user_attr(_OPTUNA, optuna.__version__)
+            study.set_user_attr(_VERSION, STUDY_VERSION)
 
 
 def load_study(plan: SweepPlan, folder: SweepFolder) -> optuna.Study:

@@ -1,10 +1,13 @@
-"""Optuna's study in one file, which survives processes that are killed while they write it."""
+"""What Optuna calls: a study in one file that survives processes killed while they write, and points of a grid."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Mapping
+from typing import Any
 
+from optuna.samplers import RandomSampler
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
@@ -48,3 +51,21 @@ class KernelLock(JournalFileOpenLock):
 def journal_storage(path: str) -> JournalStorage:
     """Return the storage in the file at `path`, which is made if it is not there."""
     return JournalStorage(JournalFileBackend(path, KernelLock(path)))
+
+
+class GridPoint(RandomSampler):
+    """Takes the values of one point of a grid.
+
+    Parameters
+    ----------
+    point : mapping
+        Each parameter's value, as Optuna knows it.
+    """
+
+    def __init__(self, point: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._point = point
+
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        """Return the value of the point."""
+        return self._point[param_name]
