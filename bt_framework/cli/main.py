@@ -21,6 +21,7 @@ COMMANDS = {
     "runs": "list, show, label or remove runs",
     "metrics": "compute the metrics of stored runs again",
     "rerun": "repeat a run and compare the results",
+    "sweep": "look at sweeps, and go on with one",
 }
 
 _HELP = """\

@@ -1,0 +1,47 @@
+"""`bt sweep resume`: go on with a sweep from its plan alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from bt_framework.errors import ConfigError
+
+
+@click.command()
+@click.argument("sweep_id", metavar="ID")
+@click.argument("overrides", nargs=-1)
+@click.option("--dir", "folder", default="sweeps", show_default=True, help="Folder of sweep folders.")
+def resume(sweep_id: str, overrides: Sequence[str], folder: str) -> int:
+    """Run what is missing or failed of the sweep ID, or of the one whose id begins so.
+
+    OVERRIDES say how its jobs are carried out from now on: rerun=true, on_error=retry(2), limits.max_seconds=60,
+    sweep.workers=4, hydra/launcher=joblib.
+    """
+    from bt_framework.cli._hydra_app import run_sweep, supervised
+    from bt_framework.cli._sweep_task import Calling
+    from bt_framework.sweep.resuming import sweep_of
+
+    _refuse_others(overrides)
+    sweep = sweep_of(Path(folder).expanduser(), sweep_id)
+    plan = sweep.plan()
+    if Path(plan.cwd).is_dir():
+        os.chdir(plan.cwd)
+    print(f"resuming sweep {sweep.path}")
+    with supervised() as link:
+        return run_sweep([*plan.command, *overrides], plan.config_dirs, ["--multirun"], Calling(sweep, link))
+
+
+def _refuse_others(overrides: Sequence[str]) -> None:
+    """Refuse what would change the plan."""
+    from bt_framework.sweep.plan import is_conduct
+
+    for override in overrides:
+        if not is_conduct(override) and not override.startswith(("hydra/launcher=", "hydra.launcher.")):
+            raise ConfigError(
+                "bt sweep resume takes what says how jobs are carried out, such as rerun=true or "
+                f"limits.max_seconds=60, was {override!r}. What is run is in the sweep's plan; start another sweep for something else."
+            )
