@@ -64,10 +64,19 @@ def write_options(folder: Path, modules: dict[str, str]) -> None:
         file.write_text(f"{place}defaults:\n  - /schema/{kind}/{name}@_here_\n  - _self_\n")
 
 
+@pytest.fixture(scope="module")
+def validated() -> set[str]:
+    """Commands that have put their bars into the store, which the commands of this file share."""
+    return set()
+
+
 @pytest.mark.parametrize("command", commands())
-def test_documented_commands_run(command, environment, tmp_path):
-    for part in command.split(" && "):
+def test_documented_commands_run(command, environment, validated, tmp_path):
+    *before, last = command.split(" && ")
+    for part in [part for part in before if part not in validated] + [last]:
         shown_by(shlex.split(part, comments=True)[1:], tmp_path, environment)
+        if part.startswith("bt validate "):
+            validated.add(part)
 
 
 def test_the_smallest_example_of_every_kind_runs_together_with_the_others(environment, tmp_path):
