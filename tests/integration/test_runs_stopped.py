@@ -89,6 +89,7 @@ def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) 
     while not condition():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
+        time.sleep(0.005)  # the process needs the processor
 
 
 def readable(folder: Path) -> dict[str, int]:
