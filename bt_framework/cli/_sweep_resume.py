@@ -43,5 +43,6 @@ def _refuse_others(overrides: Sequence[str]) -> None:
         if not is_conduct(override) and not override.startswith(("hydra/launcher=", "hydra.launcher.")):
             raise ConfigError(
                 "bt sweep resume takes what says how jobs are carried out, such as rerun=true or "
-                f"limits.max_seconds=60, was {override!r}. What is run is in the sweep's plan; start another sweep for something else."
+                f"limits.max_seconds=60, was {override!r}. What is run is in the sweep's plan; start another sweep "
+                "for something else."
             )
