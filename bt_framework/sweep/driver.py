@@ -148,7 +148,7 @@ class Driver:
             while not stop.received:
                 self._reader.update()
                 left = self._left(jobs)
-                if not left or self._is_to_stop(jobs):
+                if not left or self.is_to_stop(jobs):
                     return
                 suspects = [job for job in left if self._state(job).crashes]
                 before = self._progress(left)
@@ -170,7 +170,7 @@ class Driver:
         for start in range(0, len(left), wave):
             part = left[start : start + wave]
             whole = self._launch(chunks_of(part, size))
-            if not whole or self._is_to_stop(part):
+            if not whole or self.is_to_stop(part):
                 return
 
     def _left(self, jobs: Sequence[Job]) -> list[Job]:
@@ -186,7 +186,7 @@ class Driver:
                 left.append(job)
         return left
 
-    def _is_to_stop(self, jobs: Sequence[Job]) -> bool:
+    def is_to_stop(self, jobs: Sequence[Job]) -> bool:
         """Whether a job has failed, and that ends the sweep."""
         return self._conduct.on_error == "stop" and any(
             self._state(job).ending is Ending.FAILED and self._state(job).tried for job in jobs

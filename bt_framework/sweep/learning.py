@@ -40,7 +40,7 @@ def _run_plan(folder: SweepFolder, driver: Driver) -> Sequence[Outcome]:
             outcomes = driver.run(jobs)
             learner.tell(outcomes)
             found |= {outcome.job: outcome for outcome in outcomes}
-            if len(outcomes) < len(jobs):
+            if len(outcomes) < len(jobs) or driver.is_to_stop(jobs):
                 break
             jobs = []
     finally:

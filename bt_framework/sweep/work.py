@@ -10,10 +10,11 @@ import time
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bt_framework.errors import BtError, RunStopped
+from bt_framework.errors import BtError, RunPruned, RunStopped
 from bt_framework.interrupt import Stop
 from bt_framework.limits import LimitedStop
 from bt_framework.registry import Kind
@@ -21,10 +22,11 @@ from bt_framework.results.console import Console
 from bt_framework.results.run import Identity, Membership, RunContext, Status
 from bt_framework.runner import Run, Surroundings
 from bt_framework.sweep import watch
-from bt_framework.sweep.folder import PLAN_FILE, STOP_FILE
+from bt_framework.sweep.folder import PLAN_FILE, STOP_FILE, SweepFolder
 from bt_framework.sweep.journal import Ending, Journal, Outcome
 from bt_framework.sweep.once import OnceEach
 from bt_framework.sweep.plan import Job, SweepPlan
+from bt_framework.sweep.pruning import Pruning, prunes
 from bt_framework.sweep.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -135,10 +137,13 @@ class JobRunner:
         job, work = attempt.job, self._work
         composition = self._composer.compose([*work.plan.overrides(job), *work.conduct])
         compose_s = time.perf_counter() - began
+        limited = self._limited(attempt, composition)
+        judge = self._pruning.watch(job.number, limited) if prunes(work.plan) else None
         surroundings = Surroundings(
-            stop=self._limited(attempt, composition),
+            stop=judge or limited,
             console=Console(),
             sweep=Membership(work.plan.sweep_id, job.number),
+            listeners=() if judge is None else (judge,),
         )
         run = Run(composition, surroundings, compose_s=compose_s)
         attempt.context = context = run.prepare()
@@ -149,6 +154,10 @@ class JobRunner:
             if record is not None:
                 return _completed(job, record, reused=True)
             return _completed(job, run.go().record, reused=False)
+
+    @cached_property
+    def _pruning(self) -> Pruning:
+        return Pruning(self._work.plan, SweepFolder(self._work.folder))
 
     def _limited(self, attempt: _Attempt, composition: Composition) -> LimitedStop:
         """Return what ends the job, and tell who watches it of its limits."""
@@ -173,13 +182,14 @@ class _Attempt:
     context: RunContext | None = None
 
     def failed(self, error: BaseException) -> Outcome:
-        """Return the outcome of a job that raised."""
+        """Return the outcome of a job that raised; one that the sweep gave up has not failed."""
+        pruned = isinstance(error, RunPruned)
         text = str(error) if isinstance(error, BtError) else f"{type(error).__name__}: {error}"
         return Outcome(
             self.job.number,
-            Ending.FAILED,
+            Ending.PRUNED if pruned else Ending.FAILED,
             error=_unicode(text),
-            traceback=_unicode("".join(traceback.format_exception(error))),
+            traceback="" if pruned else _unicode("".join(traceback.format_exception(error))),
             run_id=self.context.run_id if self.context else "",
             run_dir=str(self.context.run_dir) if self.context else "",
         )
