@@ -128,6 +128,14 @@ class Attempt(NamedTuple):
     session: int
 
 
+class UnderWay(NamedTuple):
+    """What a worker does: a job, since `started_at_ns`, wall clock, ns UTC."""
+
+    worker: str
+    job: int
+    started_at_ns: int
+
+
 class Journal:
     """Appends to one process's file in a sweep's folder; threads may share it.
 
@@ -165,6 +173,10 @@ class Journal:
     def stopped(self, job: int) -> None:
         """The job in this thread was asked to stop: it is neither done nor at fault."""
         self._append({"event": "stopped", "job": job})
+
+    def notice(self, job: int, text: str) -> None:
+        """Whoever follows the sweep should hear that the job does something that takes time."""
+        self._append({"event": "notice", "job": job, "text": text})
 
     def lost(self, job: int, reason: str, *, alone: bool) -> None:
         """The process that ran the job is gone, as far as its launcher can tell."""
@@ -232,10 +244,13 @@ class JournalReader:
         By job; those that never started are missing.
     ended : deque of int
         Jobs of which an attempt has ended, in the order of time; whoever wants to hear of each takes them from here.
+    notices : deque of str
+        What jobs have said; the latest ones, taken likewise.
     """
 
     def __init__(self, folder: Path) -> None:
         self.ended: deque[int] = deque()
+        self.notices: deque[str] = deque(maxlen=_NOTICES)
         self.states: dict[int, JobState] = {}
         self._folder = folder / "journal"
         self._offsets: dict[Path, int] = {}
@@ -259,6 +274,12 @@ class JournalReader:
                 self._apply_new()  # what they wrote meanwhile
             for process in gone:
                 self._died(process, "")
+
+    def under_way(self) -> list[UnderWay]:
+        """Return the attempts that have started and not ended."""
+        with self._lock:
+            jobs = [(job, self.states[job]) for jobs in self._running.values() for job in jobs]
+            return [UnderWay(worker, job, s.started_at_ns) for job, s in jobs for worker in s.running]
 
     def _apply_new(self) -> None:
         lines = [line for path in sorted(self._folder.glob("*.jsonl")) for line in self._new_lines(path)]
@@ -305,6 +326,9 @@ class JournalReader:
             process = ProcessIdentity(**line.values["process"])
             self._died(process, line.values["reason"], innocent=line.values["innocent"])
             return False
+        if line.event == "notice":
+            self.notices.append(line.values["text"])
+            return False
         job = line.values["job"]
         state = self.states.setdefault(job, JobState())
         if line.event == "started":
@@ -339,7 +363,10 @@ class JournalReader:
                     _crash(state, reason, alone=attempt.alone and attempt.session == self._session)
 
 
-_KEPT = ("job", "alone", "ending", "process", "reason", "innocent")
+_KEPT = ("job", "alone", "ending", "process", "reason", "innocent", "text")
+
+_NOTICES = 1_000
+"""Of those that nobody takes, so many are kept."""
 
 
 def _worker(process: ProcessIdentity, thread: int) -> str:
