@@ -14,7 +14,7 @@ from bt_framework.hookspecs import hookimpl
 from bt_framework.registry import unknown_name
 from bt_framework.results.folder import RECORD_FILE, RunFolder
 from bt_framework.results.record import RunRecord
-from bt_framework.results.run import RunContext, RunSummary, SliceBatch, Status
+from bt_framework.results.run import Identity, RunContext, RunSummary, SliceBatch, Status
 from bt_framework.stores.filters import FIELDS, SET_FIELDS, And, Compare, Condition, matches, order_key
 from bt_framework.stores.sweeps import SweepRow, jobs_table
 
@@ -166,6 +166,13 @@ class RunStore(RunReader):
         table : pyarrow.Table
             See `bt_framework.stores.sweeps.job_rows`.
         """
+
+    def identical(self, identity: Identity) -> RunRecord | None:
+        """Return the newest completed run of an identity, or None."""
+        wanted = dataclasses.asdict(identity) | {"status": str(Status.COMPLETED)}
+        where = And(tuple(Compare(name, "==", value) for name, value in wanted.items()))
+        found = self.select(RunQuery(where, limit=1))
+        return found[0] if found else None
 
     def put_rows(self, run_id: str, tables: Mapping[str, pa.Table]) -> None:
         """Insert rows of a run that is known, all or none; those whose position is there are replaced.

@@ -89,6 +89,7 @@ def check_run_store(store: RunStore, folder: Path) -> None:
     _check_puts(store, records)
     _check_ids(store, records)
     _check_queries(store, records)
+    _check_identical(store, records)
     _check_edits(store, records)
     for record in records:
         store.remove(record.run_id)
@@ -222,6 +223,22 @@ def _check_queries(store: RunStore, records: Sequence[RunRecord]) -> None:
     for status in Status:
         found = [r.run_id for r in store.list(status=status)]
         assert len(found) == sum(r.status == status for r in now), f"runs that are {status} must be listed"
+
+
+def _check_identical(store: RunStore, records: Sequence[RunRecord]) -> None:
+    completed = [r for r in records if r.status == Status.COMPLETED]
+    assert completed, "a sample without completed runs checks nothing"
+    newest = RunQuery().of(completed)
+    for record in completed:
+        expected = next(r for r in newest if r.identity == record.identity)
+        found = store.identical(record.identity)
+        assert found is not None, f"identical must find {record.run_id}, found nothing"
+        _assert_equal(found, expected)
+        other = dataclasses.replace(record.identity, seed=record.identity.seed + 1_000)
+        assert store.identical(other) is None, "identical must not find runs of another seed"
+    for record in records:
+        found = store.identical(record.identity)
+        assert found is None or found.status == Status.COMPLETED, "identical must find completed runs only"
 
 
 def _check_edits(store: RunStore, records: Sequence[RunRecord]) -> None:

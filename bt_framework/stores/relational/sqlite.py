@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ from bt_framework.units import NS_PER_S
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from bt_framework.results.run import Identity
 
 _ROWS_AT_ONCE = 10_000
 
@@ -83,15 +86,31 @@ class SqliteStore(RelationalStore):
                     part = table.slice(at, _ROWS_AT_ONCE)
                     connection.executemany(statement(f"put_{name}"), zip(*cells(part), strict=True))
 
+    def identical(self, identity: Identity) -> RunRecord | None:
+        """Return the newest completed run of an identity, or None."""
+        if not self.path.exists():
+            return None
+        with self._opened(self._file.reading) as connection:
+            row = connection.execute(statement("find_identical"), dataclasses.asdict(identity)).fetchone()
+        if row is None:
+            return None
+        run_id, run_dir, record = row
+        return RunRecord.from_json(record, Path(run_dir), f"row {run_id} of {self.path}")
+
+    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._opened(self._file.writing)
+
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one transaction; one of an older version is upgraded first."""
+    def _opened(
+        self, way: Callable[[], AbstractContextManager[sqlite3.Connection]]
+    ) -> Iterator[sqlite3.Connection]:
+        """Open the file; one of an older version is upgraded first."""
         with ExitStack() as stack:
             try:
-                connection = stack.enter_context(self._file.writing())
+                connection = stack.enter_context(way())
             except OutdatedError:
                 from bt_framework.stores.relational.schema import upgrade
 
                 upgrade(self.database)
-                connection = stack.enter_context(self._file.writing())
+                connection = stack.enter_context(way())
             yield connection

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,10 @@ class SqliteFile:
             # What is not committed is rolled back when the connection closes.
             yield connection
             connection.execute("COMMIT")
+
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Open the file for queries, each of which sees one state of it; raises as `writing` does."""
+        return self._prepared()
 
     def prepare(self) -> None:
         """Create the file and its tables, if they are not there; raises as `writing` does."""

@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bt_framework.results.run import TABLES
+from bt_framework.results.run import TABLES, Status
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -69,6 +69,13 @@ def compiled() -> dict[str, str]:
             "insert a job of a sweep, or replace it.", "one row per sweep and job.", "one per column."
         )
         + _put(tables.SWEEP_JOBS, "named"),
+        "find_identical": _header(
+            "find the completed runs of an identity, the newest first.",
+            "one row per run.",
+            "config_hash, data_hash, code_hash, seed.",
+        )
+        + "\n".join(textwrap.wrap(_sql(_identical(tables.RUNS)), 110))
+        + "\n",
         "put_run": _header("insert a run, or replace what is known of it.", one_run + ".", "one per column.")
         + _put(tables.RUNS, "named"),
         "put_metrics": _header("insert a run's metrics, or replace them.", one_run + ".", "one per column.")
@@ -88,6 +95,15 @@ def compiled() -> dict[str, str]:
         )
         content[f"put_{name}"] += _put(tables.ROWS[name], "qmark")
     return content
+
+
+def _identical(runs: Table) -> Any:
+    from sqlalchemy import bindparam, literal_column, select
+
+    same = (runs.c[name] == bindparam(name) for name in ("config_hash", "data_hash", "code_hash", "seed"))
+    found = select(runs.c.run_id, runs.c.run_dir, runs.c.record).where(*same)
+    found = found.where(runs.c.status == literal_column(f"'{Status.COMPLETED}'"))
+    return found.order_by(runs.c.started_at_ns.desc(), runs.c.run_id)
 
 
 def insert_if_absent(table: Table, dialect: str) -> Any:
