@@ -19,7 +19,7 @@ from bt_framework.interrupt import Stop
 from bt_framework.limits import LimitedStop
 from bt_framework.registry import Kind
 from bt_framework.results.console import Console
-from bt_framework.results.run import Identity, Membership, RunContext, Status
+from bt_framework.results.run import Identity, Membership, RunContext
 from bt_framework.runner import Run, Surroundings
 from bt_framework.sweep import watch
 from bt_framework.sweep.folder import PLAN_FILE, STOP_FILE, SweepFolder
@@ -265,15 +265,8 @@ def _completed(job: Job, record: Any, *, reused: bool) -> Outcome:
 
 def identical_run(store: Any, identity: Identity) -> Any | None:
     """Return the record of a completed run of the same identity that is still there, or None."""
-    import dataclasses
-
-    from bt_framework.stores.base import RunQuery
-    from bt_framework.stores.filters import And, Compare
-
-    wanted = dataclasses.asdict(identity) | {"status": str(Status.COMPLETED)}
-    query = RunQuery(And(tuple(Compare(name, "==", value) for name, value in wanted.items())), limit=1)
-    found = store.select(query)
-    return found[0] if found and found[0].run_dir.is_dir() else None
+    found = store.identical(identity)
+    return found if found is not None and found.run_dir.is_dir() else None
 
 
 _runners: dict[tuple[object, ...], JobRunner] = {}
