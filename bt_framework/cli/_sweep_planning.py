@@ -151,7 +151,7 @@ class Planner:
         space = _space_of(sweeper, varied, chosen.n_trials, conduct)
         study.check_space(chosen, space)
         if chosen.storage:
-            study.refuse_password(chosen.storage)
+            study.check_storage(chosen.storage)
             study.open_storage(chosen.storage)
         objectives = chosen.objectives(Objective(conduct.sweep.metric, conduct.sweep.minimize))
         return _Made(space, None, study.plan_options(chosen, space, objectives, self.workers), objectives[0])

@@ -84,8 +84,6 @@ def split(overrides: Sequence[str], options: Options) -> Varied:
                 fixed.append(text)
                 keys.add(key.lstrip("+"))
             continue
-        if _overrides.is_hydra(override):
-            raise ConfigError(f"{text}: keys of Hydra cannot be swept over.")
         if key in varied:
             raise ConfigError(f"{text}: {key} varies already ({varied[key].input_line}). Give it once.")
         varied[key] = override

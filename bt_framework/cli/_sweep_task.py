@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from bt_framework.cli._plain_jobs import plain_chunks
 from bt_framework.cli._sweep_planning import Draft, Planner
 from bt_framework.config.variants import VariantComposer
-from bt_framework.errors import WorkersLost
+from bt_framework.errors import ConfigError, WorkersLost
 from bt_framework.plugin_manager import PluginHost
 from bt_framework.sweep.driver import Circumstances, Driver, Launcher, raise_failures
 from bt_framework.sweep.folder import SweepFolder
@@ -73,7 +73,7 @@ class SweepTask:
         calling: Calling,
     ) -> None:
         self.launcher: Any = None
-        self.work: SweepWork | None = None
+        self._work: SweepWork | None = None
         self.packages = sorted({c.package for c in host.registry.components()})
         self._host = host
         self._composer = VariantComposer(host, config_dirs)
@@ -83,13 +83,27 @@ class SweepTask:
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to a worker: the work alone."""
-        return {"work": self.work}
+        return {"_work": self._work}
+
+    @property
+    def work(self) -> SweepWork:
+        """What to launch now.
+
+        Raises
+        ------
+        ConfigError
+            If the sweeper has launched jobs without a plan.
+        """
+        if self._work is None:
+            raise ConfigError(
+                "hydra/sweeper must be one of grid, lhs, optuna, random: others leave no plan to go on with."
+            )
+        return self._work
 
     def __call__(self, cfg: DictConfig) -> list[Outcome]:
         """Run a chunk in this process; Hydra's number of the job says which."""
         from bt_framework.interrupt import StopSignals
 
-        assert self.work is not None
         with StopSignals() as stop:
             stop.defer()
             return self.work.run_chunk(int(HydraConfig.get().job.num), stop)
@@ -133,7 +147,7 @@ class SweepTask:
             circumstances = self._calling.circumstances(folder, draft.plan if known else None)
             driver = Driver(folder, draft.conduct, self._launcher(), circumstances)
             outcomes = run_plan(folder, driver)
-        raise_failures(outcomes, len(outcomes))
+        raise_failures(outcomes, folder.plan(), len(folder.jobs()))
         return outcomes
 
     def _same_as(self, draft: Draft) -> SweepFolder | None:
@@ -151,7 +165,6 @@ class SweepTask:
 
     def plain_chunks(self) -> set[int]:
         """Chunks with jobs that do not let other threads run."""
-        assert self.work is not None
         return plain_chunks(self.work, self._composer)
 
     def _launcher(self) -> Launcher:
@@ -160,7 +173,7 @@ class SweepTask:
 
     def _launch(self, work: SweepWork) -> Iterable[Outcome]:
         """Give each chunk to Hydra's launcher as a job of its own."""
-        self.work = work
+        self._work = work
         lost: list[int] = []
         for number, answer in enumerate(self.launcher.launch([[] for _ in work.chunks], initial_job_idx=0)):
             value = answer._return_value  # asking for `return_value` would print a traceback of an error

@@ -94,6 +94,8 @@ def _refuse_code(override: Override, text: str) -> None:
         raise ConfigError(
             f"the override {text!r} is refused: of Hydra's own keys one may set {', '.join(_HYDRA_KEYS)}."
         )
+    if is_hydra and override.is_sweep_override():
+        raise ConfigError(f"{text}: keys of Hydra cannot be swept over.")
 
 
 def _refuse_paths(override: Override, text: str) -> None:
@@ -179,7 +181,8 @@ def forced(override: Override) -> str:
     """
     text = str(override.input_line)
     plain = override.type is OverrideType.CHANGE
-    if plain and "." in override.key_or_group and override.package is None and not is_hydra(override):
+    ours = not is_hydra(override) or override.key_or_group.startswith("hydra.sweeper.")
+    if plain and "." in override.key_or_group and override.package is None and ours:
         return "++" + text
     return text
 

@@ -25,6 +25,7 @@ STUDY_VERSION = 1
 STUDY_FILE = "study.jsonl"
 SAMPLERS = ("tpe", "random", "grid", "cmaes")
 PRUNERS = ("none", "median", "hyperband")
+_DATABASES = ("sqlite", "postgresql", "mysql")
 
 JOB = "job"
 """Attribute of a trial: the number of its job."""
@@ -132,13 +133,13 @@ def optuna_module() -> Any:
     return optuna
 
 
-def refuse_password(url: str) -> None:
-    """Refuse a URL of a database that has a password in it, since plans are written to files.
+def check_storage(url: str) -> None:
+    """Refuse a URL of what is no database, or one that has a password in it: plans are written to files.
 
     Raises
     ------
     ConfigError
-        If it has one, or is no URL.
+        If it is one.
     """
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
@@ -146,10 +147,12 @@ def refuse_password(url: str) -> None:
     try:
         parsed = make_url(url)
     except ArgumentError:
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in _DATABASES:
         raise ConfigError(
             "hydra.sweeper.storage must be a URL of a database, such as sqlite:///study.db or "
             "postgresql+psycopg://user@host/name."
-        ) from None
+        )
     if parsed.password is not None or "password" in parsed.query:
         raise ConfigError(
             "hydra.sweeper.storage must be a URL without a password: it is kept in the sweep's plan. Give the password "
