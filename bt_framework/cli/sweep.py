@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bt_framework.cli._run_listing import FORMATS
+from bt_framework.cli._sweep_resume import resume
 from bt_framework.cli._tables import say
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ _DIR = click.option(
 @click.group()
 def sweep() -> None:
     """List sweeps, show their tables and charts, and the command lines of their best jobs."""
+
+
+sweep.add_command(resume)
 
 
 @sweep.command(name="list")

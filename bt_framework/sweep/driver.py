@@ -267,10 +267,16 @@ def _crash_error(state: JobState) -> str:
     return f"its process ended before the job did.\n{state.crash}".rstrip()
 
 
-def raise_failures(outcomes: Iterable[Outcome], planned: int) -> None:
-    """Raise a `SweepError` if a job failed."""
-    failed = [outcome for outcome in outcomes if outcome.ending is Ending.FAILED]
-    if failed:
+def raise_failures(outcomes: Iterable[Outcome], plan: SweepPlan, planned: int) -> None:
+    """Raise a `SweepError` if jobs have failed, or were not run because one had."""
+    failed, first, ended = 0, None, 0
+    for outcome in outcomes:
+        ended += 1
+        failed += outcome.ending is Ending.FAILED
+        first = first or (outcome if outcome.ending is Ending.FAILED else None)
+    if first is not None:
+        left = f", and {planned - ended} were not run" if planned > ended else ""
         raise SweepError(
-            f"{len(failed)} of {planned} jobs have failed, the first one job {failed[0].job}: {failed[0].error}"
+            f"{failed} of {planned} jobs have failed{left}; job {first.job}: {first.error}\n"
+            f"Try again with: bt sweep resume {plan.sweep_id}"
         )

@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -19,7 +20,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Link:
-    """The pipe to the supervisor.
+    """The pipe to the supervisor; made in the main thread.
 
     Parameters
     ----------
@@ -31,6 +32,8 @@ class Link:
         supervisor, pipe, sweep = mark.split(" ", 2)
         self._pipe = int(pipe)
         os.set_inheritable(self._pipe, False)
+        os.set_blocking(self._pipe, False)  # Python insists, since it writes there that a signal has come
+        signal.set_wakeup_fd(self._pipe, warn_on_full_buffer=False)
         self.goes_on = Path(json.loads(sweep)["folder"]) if sweep else None
         self._lock = threading.RLock()  # a signal's handler may tell as well
         _end_with(int(supervisor))
@@ -43,17 +46,18 @@ class Link:
 
     def tell(self, line: str) -> None:
         """Tell a line; see `bt_framework.sweep.watch`."""
-        with self._lock, suppress(OSError):  # the supervisor may be gone
-            os.write(self._pipe, line.encode() + b"\n")
+        content = line.encode() + b"\n"
+        with self._lock, suppress(BrokenPipeError):  # the supervisor may be gone
+            while content:
+                try:
+                    content = content[os.write(self._pipe, content) :]
+                except BlockingIOError:
+                    select.select([], [self._pipe], [])
 
     def sweep(self, folder: Path) -> None:
         """Tell which sweep this process works on."""
         said = {"folder": str(folder), "process": dataclasses.asdict(this_process())}
         self.tell(f"sweep {json.dumps(said)}")
-
-    def echo(self) -> None:
-        """Tell that a Ctrl-C has come here as well."""
-        self.tell("echo")
 
     def finished(self) -> None:
         """Tell that what follows is the end."""

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Protocol
 
 from bt_framework.errors import StorageError
@@ -93,6 +94,8 @@ class Reporter:
         """Tell of `jobs` until the end of the context."""
         self._jobs = {job.number: job for job in jobs}
         self._reader.ended.clear()
+        # A process that died may not have come to tell of what had failed.
+        self._reader.ended += [n for n in self._jobs if self._state(n).tried and not self._is_told(n)]
         self._view.begin(self._folder, self._plan, jobs, self._reader)
         self._over.clear()
         thread = threading.Thread(target=self._follow, name="bt-report", daemon=True)
@@ -133,9 +136,15 @@ class Reporter:
     def _state(self, number: int) -> JobState:
         return self._reader.states.get(number, JobState())
 
+    def _is_told(self, number: int) -> bool:
+        return self._state(number).ending is not Ending.FAILED or self._error_file(number).exists()
+
+    def _error_file(self, number: int) -> Path:
+        return self._folder.path / ERRORS_FOLDER / f"{number}.txt"
+
     def _keep_error(self, job: Job, outcome: Outcome) -> None:
         """Write the file of a job that has failed; remove that of one which has not, after all."""
-        path = self._folder.path / ERRORS_FOLDER / f"{job.number}.txt"
+        path = self._error_file(job.number)
         if outcome.ending is not Ending.FAILED:
             path.unlink(missing_ok=True)
             return

@@ -27,7 +27,7 @@ _PATIENCE_S = 3.0
 """How long a process may go on that was asked twice to stop."""
 
 _ECHO_S = 0.3
-"""After a Ctrl-C, how long the process may take to say that it has heard of it too."""
+"""How long the child may take to say that a signal has come to it as well, as a terminal sends it to both."""
 
 
 def supervise() -> int:
@@ -58,13 +58,10 @@ class Supervisor:
         self._echo_at = self._kill_at = float("inf")
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
-        """Pass a signal on; a terminal has sent Ctrl-C to the child as well, which then says so."""
+        """Pass a signal on, unless the child says that it has come there as well."""
         self._stop = number
         self._asked += 1
-        if number == signal.SIGINT:
-            self._echo_at = time.monotonic() + _ECHO_S
-        else:
-            self._child.send(number)
+        self._echo_at = time.monotonic() + _ECHO_S
         if self._asked > 1:
             self._kill_at = time.monotonic() + _PATIENCE_S
 
@@ -81,6 +78,7 @@ class Supervisor:
                 return self._exit_code(child)
             _note(child, breach, innocent=self._stop != 0)
             if self._stop:
+                print(f"bt: stopped at once. Go on with: bt sweep resume {_id(sweep)}", file=sys.stderr)
                 return 128 + self._stop
             if not child.watch.any_started:
                 how = _how(child.status)
@@ -98,7 +96,7 @@ class Supervisor:
             if child.echoed:
                 self._echo_at, child.echoed = float("inf"), False
             if now > self._echo_at:
-                child.send(signal.SIGINT)
+                child.send(self._stop)
                 self._echo_at = float("inf")
             if now > self._kill_at:
                 child.send(signal.SIGKILL)
@@ -127,7 +125,7 @@ class _Child:
     finished : bool
         Whether it said that it is going to end.
     echoed : bool
-        Whether it said that it has heard of a Ctrl-C.
+        Whether a signal has come to it.
     """
 
     def __init__(self, command: list[str], sweep: str) -> None:
@@ -181,17 +179,24 @@ class _Child:
         self._pipe = -1
 
     def _hear(self, content: bytes) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.echoed |= bytes([number]) in content
+            content = content.replace(bytes([number]), b"")
         *lines, self._rest = (self._rest + content).split(b"\n")
-        for line in lines:
+        for line in filter(None, lines):
             word, _, value = line.decode().partition(" ")
             if word == "sweep":
                 self.sweep = value
             elif word == "finished":
                 self.finished = True
-            elif word == "echo":
-                self.echoed = True
             else:
                 self.watch.hear(line.decode())
+
+
+def _id(sweep: str) -> str:
+    import json
+
+    return os.path.basename(json.loads(sweep)["folder"])
 
 
 def _note(child: _Child, breach: Breach | None, *, innocent: bool) -> None:

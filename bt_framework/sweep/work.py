@@ -184,7 +184,7 @@ class _Attempt:
     def failed(self, error: BaseException) -> Outcome:
         """Return the outcome of a job that raised; one that the sweep gave up has not failed."""
         pruned = isinstance(error, RunPruned)
-        text = str(error) if isinstance(error, BtError) else f"{type(error).__name__}: {error}"
+        text = str(error) if isinstance(error, BtError) else f"{type(error).__name__}: {error}".rstrip(": ")
         return Outcome(
             self.job.number,
             Ending.PRUNED if pruned else Ending.FAILED,
