@@ -122,7 +122,7 @@ class Sweep:
         name = sort.removeprefix("-") or first.metric
         descending = sort.startswith("-") if sort else not first.minimize
         self.column(name, "the column to sort by")
-        values = _values(self.table, name)
+        values = defined_values(self.table, name)
         defined = [row for row in rows if values[row] is not None]
         defined.sort(
             key=values.__getitem__, reverse=descending
@@ -182,13 +182,13 @@ class Sweep:
 
         def value(name: str, row: int) -> Any:
             if name not in columns:
-                columns[name] = _values(self.table, name)
+                columns[name] = defined_values(self.table, name)
             return columns[name][row]
 
         return [row for row in range(self.table.num_rows) if holds(condition, partial(value, row=row))]
 
 
-def _values(table: pa.Table, name: str) -> list[Any]:
+def defined_values(table: pa.Table, name: str) -> list[Any]:
     """Return the values of a column; None where they are undefined."""
     values = table[name].to_pylist()
     return [None if isinstance(value, float) and math.isnan(value) else value for value in values]
