@@ -168,8 +168,8 @@ class SweepTask:
         return plain_chunks(self.work, self._composer)
 
     def _launcher(self) -> Launcher:
-        in_process = getattr(self.launcher, "in_process", False)
-        return Launcher(self._launch, getattr(self.launcher, "n_jobs", 1), in_process)
+        in_process, isolates = (getattr(self.launcher, name, False) for name in ("in_process", "isolates"))
+        return Launcher(self._launch, getattr(self.launcher, "n_jobs", 1), in_process, isolates)
 
     def _launch(self, work: SweepWork) -> Iterable[Outcome]:
         """Give each chunk to Hydra's launcher as a job of its own."""

@@ -11,6 +11,7 @@ from bt_framework.config.conduct import Conduct
 from bt_framework.errors import RunStopped, SweepError, WorkersLost
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.journal import Ending, JobState, Journal, JournalReader, Outcome, Place, outcome_at
+from bt_framework.sweep.order import by_data
 from bt_framework.sweep.plan import Job, SweepPlan
 from bt_framework.sweep.reporting import Lines, Reporter, View
 from bt_framework.sweep.table import write_table
@@ -42,11 +43,14 @@ class Launcher:
         Chunks at once.
     in_process : bool
         Whether workers are threads of this process: a chunk is then one job, since starting it costs nothing.
+    isolates : bool
+        Whether a worker that dies takes no other with it: suspects need not wait for each other.
     """
 
     launch: Launch
     workers: int
     in_process: bool
+    isolates: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,9 +157,10 @@ class Driver:
                 suspects = [job for job in left if self._state(job).crashes]
                 before = self._progress(left)
                 if suspects:
-                    self._launch(chunks_of(suspects[:1], 1, alone=True))
+                    at_once = len(suspects) if self._launcher.isolates else 1
+                    self._launch(chunks_of(suspects[:at_once], 1, alone=True))
                 else:
-                    self._launch_all(left)
+                    self._launch_all(by_data(left))
                 if self._progress(left) == before and not stop.received:
                     raise SweepError(
                         f"none of {len(left)} jobs was run: the launcher ended without a word. Go on with: "

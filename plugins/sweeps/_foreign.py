@@ -43,9 +43,12 @@ class ForeignLauncher(Launcher):
         Where the other launcher is, and the extra of this package that installs it.
     local : bool
         Whether the workers run on this machine.
+    isolates : bool
+        Whether a worker that dies takes no other with it.
     """
 
     in_process = False
+    isolates = True
     local = True
     module = ""
     extra = ""

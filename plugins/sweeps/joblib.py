@@ -16,6 +16,7 @@ class JoblibLauncher(ForeignLauncher):
 
     module = "hydra_plugins.hydra_joblib_launcher.joblib_launcher"
     extra = "joblib"
+    isolates = False
 
     def _make(self) -> Launcher:
         # joblib takes one job at a time to mean no process at all.

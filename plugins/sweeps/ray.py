@@ -22,6 +22,13 @@ _OBJECT_STORE_BYTES = 78_643_200
 """The least that Ray takes: what comes back from a chunk is small."""
 
 
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "A worker died or was killed",
+}
+
+
 class RayLauncher(ForeignLauncher):
     """Runs chunks with hydra-ray-launcher.
 
@@ -44,10 +51,8 @@ class RayLauncher(ForeignLauncher):
         super().__init__(n_jobs)
         self._given_jobs = n_jobs
         self._address = address or os.environ.get("RAY_ADDRESS")
-        self._remote = {
-            "num_cpus": num_cpus,
-            "max_retries": 0,
-        }  # what is left is launched again, and not by Ray
+        # What is left is launched again, and not by Ray.
+        self._remote = {"num_cpus": num_cpus, "max_retries": 0}
         if memory_gb:
             self._remote["memory"] = int(memory_gb * 2**30)
         self.local = not self._address
@@ -57,30 +62,23 @@ class RayLauncher(ForeignLauncher):
         return launcher
 
     def _launch(self, chunks: list[str], stop: LauncherStop) -> list[JobReturn]:
-        ray = self._connect()
-        try:
-            return self._one_by_one(chunks, stop, (ray.exceptions.RayError, ConnectionError))
-        finally:
+        ray = _quiet_ray()
+        if not ray.is_initialized():
+            self._connect(ray)
+        answers = self._one_by_one(chunks, stop, (ray.exceptions.RayError, ConnectionError))
+        if stop.received:
             ray.shutdown()
+        return answers
 
-    def _connect(self) -> Any:
-        """Start Ray, or connect to a cluster."""
-        # Ray would look after uv, and count what is used, at each start.
-        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        import ray
-
-        own = {
-            "num_cpus": self.n_jobs,
-            "object_store_memory": _OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-        }
+    def _connect(self, ray: Any) -> None:
+        """Start Ray, or connect to a cluster; it ends with this process."""
+        own = {"num_cpus": self.n_jobs, "object_store_memory": _OBJECT_STORE_BYTES}
         try:
             ray.init(
                 address=self._address or "local",
                 logging_level=logging.ERROR,
                 log_to_driver=False,
-                **({} if self._address else own),
+                **({} if self._address else own | {"include_dashboard": False}),
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ConfigError(
@@ -89,16 +87,22 @@ class RayLauncher(ForeignLauncher):
             ) from None
         if self._address and not self._given_jobs:
             self.n_jobs = max(1, int(ray.cluster_resources().get("CPU", 1)))
-        return ray
 
     def _on_stop(self) -> None:
         """End workers that do not see the sweep's folder, or do not come to a slice."""
 
         def end() -> None:
-            import ray
-
-            ray.shutdown()
+            _quiet_ray().shutdown()
 
         timer = threading.Timer(_GRACE_S, end)
         timer.daemon = True
         timer.start()
+
+
+def _quiet_ray() -> Any:
+    """Import Ray so that it sends nothing home, and prints nothing on workers that are gone: the sweep says it."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    return ray

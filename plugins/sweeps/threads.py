@@ -31,7 +31,7 @@ class ThreadsLauncher(Launcher):
     """
 
     in_process = True
-    local = True
+    isolates = False
 
     def __init__(self, n_jobs: int = 0) -> None:
         self.n_jobs = n_jobs or len(os.sched_getaffinity(0))
@@ -78,7 +78,7 @@ class ThreadsLauncher(Launcher):
         if not self._has_said:
             self._has_said = True
             print(
-                f"bt: a strategy in plain Python does not let other threads run: its jobs run in {self.n_jobs} processes.",
+                f"bt: strategies in plain Python hold up other threads: their jobs run in {self.n_jobs} processes.",
                 file=sys.stderr,
             )
         return fitting(self.n_jobs)
@@ -88,6 +88,7 @@ class ProcessesLauncher(ThreadsLauncher):
     """Runs chunks in processes of their own; one that dies takes nobody with it."""
 
     in_process = False
+    isolates = True
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take what Hydra gives every launcher."""
