@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import Enum, auto
 
 from bt_framework.hookspecs import hookimpl
 from bt_framework.results.record import RunRecord
@@ -19,12 +20,31 @@ from bt_framework.results.summary import (
 from bt_framework.units import NS_PER_S
 
 
+class Showing(Enum):
+    """How a sweep is shown."""
+
+    LINES = auto()
+    LIVE = auto()
+    """One view on a terminal, drawn again and again."""
+    JSON = auto()
+
+
 class Console:
     """A console plugin: what the ``console`` group builds.
 
     The runner calls `notice` at any time, also before `before_run`, and the hooks in the order of a run's
     life. Subclasses override `notice`, `begin`, `progress` and `end`; each does nothing here.
+
+    Attributes
+    ----------
+    showing : Showing
+        How a sweep with this console is shown; its runs have none of their own.
+    interval_s : float
+        Wall time between two lines of progress.
     """
+
+    showing = Showing.LINES
+    interval_s = 5.0
 
     def notice(self, text: str) -> None:
         """Tell the user something that is worth a line, such as a compilation that takes seconds."""
@@ -63,8 +83,8 @@ class PlainLines(Console):
     """Plain lines: progress every `interval_ns` of wall time, then the summary."""
 
     def __init__(self, interval_ns: int) -> None:
-        self._interval_s = interval_ns / NS_PER_S
-        self._next_s = self._interval_s
+        self.interval_s = interval_ns / NS_PER_S
+        self._next_s = self.interval_s
 
     def notice(self, text: str) -> None:
         """Print `text` on stderr."""
@@ -85,7 +105,7 @@ class PlainLines(Console):
     def progress(self, run: RunContext, batch: SliceBatch) -> None:
         """Print a line if it is time."""
         if batch.wall_s >= self._next_s:
-            self._next_s = batch.wall_s + self._interval_s
+            self._next_s = batch.wall_s + self.interval_s
             print(progress_line(run, batch), flush=True)
 
     def end(self, record: RunRecord) -> None:

@@ -1,4 +1,4 @@
-"""For programs: one JSON object as the last line of stdout, notices on stderr."""
+"""For programs: one JSON object as the last line of stdout (of a sweep also one per job), notices on stderr."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 
 from bt_framework.config.schema import ComponentConfig, param
-from bt_framework.results.console import Console
+from bt_framework.results.console import Console, Showing
 from bt_framework.results.record import RunRecord
 
 
@@ -23,6 +23,8 @@ def build(config: JsonConsole) -> Console:
 
 
 class _Json(Console):
+    showing = Showing.JSON
+
     def notice(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 

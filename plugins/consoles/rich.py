@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bt_framework.config.schema import ComponentConfig, Duration, param
 from bt_framework.errors import ConfigError
-from bt_framework.results.console import Console, PlainLines, done_frac
+from bt_framework.results.console import Console, PlainLines, Showing, done_frac
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import RunContext, SliceBatch, Status
 from bt_framework.results.summary import (
@@ -54,6 +54,8 @@ def build(config: RichConsole) -> Console:
 
 class TerminalConsole(Console):
     """Draws on a terminal with rich, which is imported when the first line is due."""
+
+    showing = Showing.LIVE
 
     def __init__(self, terminal: Terminal | None = None) -> None:
         self._terminal = terminal
