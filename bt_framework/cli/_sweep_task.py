@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,16 @@ from bt_framework.cli._sweep_planning import Draft, Planner
 from bt_framework.config.variants import VariantComposer
 from bt_framework.errors import ConfigError, WorkersLost
 from bt_framework.plugin_manager import PluginHost
+from bt_framework.registry import Kind
 from bt_framework.sweep.driver import Circumstances, Driver, Launcher, raise_failures
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.learning import run_plan
 from bt_framework.sweep.link import Link
 from bt_framework.sweep.plan import SweepPlan, is_conduct
+from bt_framework.sweep.reporting import View
 from bt_framework.sweep.resuming import newest_of_plan
 from bt_framework.sweep.study import make_study
+from bt_framework.sweep.view import view_of
 from bt_framework.sweep.work import SweepWork
 
 if TYPE_CHECKING:
@@ -144,11 +147,19 @@ class SweepTask:
         with folder.held():
             if not folder.plan().complete:
                 make_study(folder.plan(), folder)
-            circumstances = self._calling.circumstances(folder, draft.plan if known else None)
+            circumstances = replace(
+                self._calling.circumstances(folder, draft.plan if known else None), view=self._view(draft)
+            )
             driver = Driver(folder, draft.conduct, self._launcher(), circumstances)
             outcomes = run_plan(folder, driver)
         raise_failures(outcomes, folder.plan(), len(folder.jobs()))
         return outcomes
+
+    def _view(self, draft: Draft) -> View:
+        """Return what the console of the first job makes of a sweep."""
+        plan = draft.plan
+        overrides = plan.overrides(draft.jobs[0]) if draft.jobs else plan.fixed
+        return view_of(self._composer.compose(overrides).one(Kind.CONSOLE).build())
 
     def _same_as(self, draft: Draft) -> SweepFolder | None:
         """Return the sweep to go on with, if ``resume=true`` asks for one and there is one."""

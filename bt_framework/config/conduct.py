@@ -42,6 +42,8 @@ class SweepSettings(BaseConfig):
     minimize: bool = param(False, "whether the smallest value of the metric is the best")
     workers: int = param(0, "jobs at once on this machine; 0: one per core that the process may use")
     max_jobs: int = param(100_000, "more jobs than these are refused before the first one starts")
+    confirm_hours: float = param(1.0, "ask before the second job if the rest takes longer; 0: do not ask", unit="h")
+    confirm_gb: float = param(10.0, "ask before the second job if the rest takes more disk; 0: do not ask", unit="GB")
 
     def __post_init__(self) -> None:
         """Check ranges and expand the folder."""
@@ -50,6 +52,9 @@ class SweepSettings(BaseConfig):
             raise ConfigError(f"sweep.workers must be >= 0, was {self.workers}.")
         if self.max_jobs < 1:
             raise ConfigError(f"sweep.max_jobs must be >= 1, was {self.max_jobs}.")
+        for name in ("confirm_hours", "confirm_gb"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(f"sweep.{name} must be >= 0 and finite, was {getattr(self, name)}.")
         self.dir = str(Path(self.dir or "sweeps").expanduser())
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, overload
 
 from bt_framework.config.conduct import Conduct
-from bt_framework.errors import RunStopped, SweepError, WorkersLost
+from bt_framework.errors import BtError, RunStopped, SweepError, WorkersLost
+from bt_framework.interrupt import StopSignals
+from bt_framework.sweep.cost import JobCost, Rest, confirm
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.journal import Ending, JobState, Journal, JournalReader, Outcome, Place, outcome_at
 from bt_framework.sweep.order import by_data
 from bt_framework.sweep.plan import Job, SweepPlan
-from bt_framework.sweep.reporting import Lines, Reporter, View
+from bt_framework.sweep.reporting import Reporter, View
 from bt_framework.sweep.table import write_table
+from bt_framework.sweep.tally import planned_jobs
+from bt_framework.sweep.view import PlainView
 from bt_framework.sweep.work import Chunk, SweepWork, chunks_of
 from bt_framework.sweep.worker import LauncherStop
 
@@ -107,10 +111,12 @@ class Driver:
         self._circumstances = circumstances
         self._journal = Journal(folder.path)
         self._reader = JournalReader(folder.path)
-        self._reporter = Reporter(folder, self._plan, self._reader, circumstances.view or Lines())
-        self._reader.update()
+        self._view = circumstances.view or PlainView()
+        self._reporter = Reporter(folder, self._plan, self._reader, self._view)
+        self._asked = False
         if not circumstances.restarted:
             self._journal.session()
+        self._reader.update()
 
     def run(self, jobs: Sequence[Job]) -> Sequence[Outcome]:
         """Run those of `jobs` that are not done, and return the outcomes of all that have one, in order.
@@ -119,11 +125,13 @@ class Driver:
         ------
         RunStopped
             On Ctrl-C or SIGTERM; what is done is written down.
+        ConfigError
+            If the sweep costs more than its settings allow; its first job is done then.
         """
-        with self._reporter.reporting(jobs), self._told_what_is_left():
+        with self._told_what_is_left(), self._reporter.reporting(jobs):
+            self._ask_after_one(jobs)
             self._run(jobs)
-        if self._plan.complete:
-            self.finish()
+        self._finish_if_complete()
         states = self._reader.states
         return Outcomes([s.end for job in jobs if (s := states.get(job.number)) is not None and s.end])
 
@@ -138,14 +146,42 @@ class Driver:
         """Say what is done and how to go on, if the sweep is stopped."""
         try:
             yield
-        except RunStopped as error:
-            if self._plan.complete:
-                self.finish()
+        except BtError as error:
+            if not isinstance(error, RunStopped):
+                with suppress(BtError):  # which says less than the error at hand
+                    self._finish_if_complete()
+                raise
+            self._finish_if_complete()
             done, number = self._reporter.done(), error.exit_code - 128
             raise RunStopped(
                 f"{str(error).rstrip('.')}: {done} jobs are done. Go on with: bt sweep resume {self._plan.sweep_id}",
                 signal_number=number,
             ) from None
+
+    def _finish_if_complete(self) -> None:
+        if self._plan.complete:
+            self.finish()
+
+    def _ask_after_one(self, jobs: Sequence[Job]) -> None:
+        """Run one job by itself, and ask before the others if they cost more than the settings allow.
+
+        Nobody is asked twice, nor about so few jobs that they run at once.
+        """
+        settings, workers, states = self._conduct.sweep, self._launcher.workers, self._reader.states
+        planned = planned_jobs(self._plan, len(self._folder.jobs()))
+        ended = sum(state.ending is not None for state in states.values())
+        free = not (settings.confirm_hours or settings.confirm_gb)
+        if self._asked or free or ended > 1 or planned <= workers:
+            return
+        self._asked = True
+        if not ended:
+            self._run(jobs[:1])
+        first = next((state.outcome for state in states.values() if state.ending is Ending.COMPLETED), None)
+        if first is not None:
+            left = [job for job in jobs if self._state(job).ending is None]
+            with StopSignals():
+                rest = Rest(self._plan, planned - 1, left, workers)
+                confirm(rest, JobCost.of(first), settings, self._view.confirm)
 
     def _run(self, jobs: Sequence[Job]) -> None:
         with LauncherStop(self._folder.path) as stop:

@@ -57,7 +57,7 @@ def recorded(folder: SweepFolder) -> Iterator[None]:
     except BaseException:
         try:
             _finish(folder, keepers, row)
-        except BtError as error:
+        except (BtError, OSError) as error:  # there may be no table
             print(f"bt: warning: {error}", file=sys.stderr, flush=True)
         raise
     _finish(folder, keepers, row)

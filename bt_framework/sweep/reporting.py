@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +14,7 @@ from bt_framework.sweep.folder import ERRORS_FOLDER, SweepFolder
 from bt_framework.sweep.journal import Ending, JobState, JournalReader, Outcome
 from bt_framework.sweep.plan import Job, SweepPlan
 
-_POLL_S = 0.5
+_POLL_S = 0.2
 
 
 class View(Protocol):
@@ -31,39 +29,8 @@ class View(Protocol):
     def end(self) -> None:
         """Nothing is going to run any more."""
 
-
-class Lines:
-    """Tells of failures on stderr as they happen, and sums up."""
-
-    def __init__(self) -> None:
-        self._name = ""
-        self._jobs: list[int] = []
-        self._reused = 0
-        self._states: dict[int, JobState] = {}
-
-    def begin(self, folder: SweepFolder, plan: SweepPlan, jobs: Sequence[Job], reader: JournalReader) -> None:
-        """Keep what to speak of."""
-        self._name, self._states = str(folder.path), reader.states
-        self._jobs += [job.number for job in jobs]
-
-    def update(self, ended: Sequence[tuple[Job, Outcome]]) -> None:
-        """Tell of failures."""
-        for job, outcome in ended:
-            self._reused += outcome.reused
-            if outcome.ending is Ending.FAILED:
-                varied = " ".join(f"{key}={value}" for key, value in job.varied.items())
-                why = outcome.error.partition("\n")[0]
-                print(f"bt: job {job.number} has failed ({varied}): {why}", file=sys.stderr)
-
-    def end(self) -> None:
-        """Sum up."""
-        endings = Counter(self._states[n].ending for n in self._jobs if n in self._states)
-        parts = [f"{endings[Ending.COMPLETED]} of {len(self._jobs)} jobs completed"]
-        parts += [f"{self._reused} of {len(self._jobs)} reused"] * bool(self._reused)
-        parts += [
-            f"{endings[ending]} {ending}" for ending in (Ending.FAILED, Ending.PRUNED) if endings[ending]
-        ]
-        print(f"sweep {self._name}: {', '.join(parts)}")
+    def confirm(self, question: str) -> bool:
+        """Ask the user; without one the answer is no."""
 
 
 class Reporter:

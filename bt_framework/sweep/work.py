@@ -141,7 +141,7 @@ class JobRunner:
         judge = self._pruning.watch(job.number, limited) if prunes(work.plan) else None
         surroundings = Surroundings(
             stop=judge or limited,
-            console=Console(),
+            console=_JobConsole(self._journal, job),
             sweep=Membership(work.plan.sweep_id, job.number),
             listeners=() if judge is None else (judge,),
         )
@@ -170,6 +170,18 @@ class JobRunner:
         return LimitedStop(
             attempt.stop, max_seconds, own_rss, lambda: self._teller.tell(watch.clocked(number))
         )
+
+
+class _JobConsole(Console):
+    """Writes what a job has to say into the journal; the sweep's view shows the rest."""
+
+    def __init__(self, journal: Journal | None, job: Job) -> None:
+        self._journal = journal
+        self._job = job.number
+
+    def notice(self, text: str) -> None:
+        if self._journal is not None:
+            self._journal.notice(self._job, text)
 
 
 @dataclass
