@@ -38,6 +38,8 @@ def test_an_edit_of_what_builds_the_fees_is_another_identity(
         first = assembly._sources_hash(program, parts)
         assert assembly._sources_hash(program, parts) == first
         source.write_text(FEES_MODULE.format(taker_frac=2e-4))
+        assert assembly._sources_hash(program, parts) == first, "what is in memory is as it was"
+        importlib.reload(sys.modules["fees_of_mine"])
         assert assembly._sources_hash(program, parts) != first
     finally:
         del sys.modules["fees_of_mine"]
