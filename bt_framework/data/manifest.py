@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +74,8 @@ class Manifest:
     def read(cls, path: Path) -> Manifest | None:
         """Read from `path`; None if there is none, or one of another format."""
         try:
-            fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if fields.pop("format") != FORMAT:
-                return None
-            fields["spec"] = Instrument(**fields["spec"])
-            fields["report"] = FeedReport(**fields["report"])
-            fields["findings"] = tuple(Finding(**finding) for finding in fields["findings"])
-            least = fields["timing"]["least_latency_ns"]
-            fields["timing"]["least_latency_ns"] = tuple((start, ns) for start, ns in least)
-            fields["timing"] = Timing(**fields["timing"])
-            fields["parts"] = tuple(Part(**part) for part in fields["parts"])
-            fields["inputs"] = tuple(InputFile(**file) for file in fields["inputs"])
-            return cls(**fields)
+            stat = path.stat()
+            return _read_manifest(path, (stat.st_ino, stat.st_mtime_ns, stat.st_size))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
@@ -122,13 +113,8 @@ class InputHashes:
         absolute = str(path.absolute())
         try:
             stat = path.stat()
-            memo = self._folder / f"{hashlib.sha256(absolute.encode()).hexdigest()[:32]}.json"
-            known = _read_input(memo)
-            if known and (known.path, known.size, known.mtime_ns) == (
-                absolute,
-                stat.st_size,
-                stat.st_mtime_ns,
-            ):
+            known = self.known(path)
+            if known is not None:
                 return known
             with open(path, "rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -136,8 +122,23 @@ class InputHashes:
             raise DataError(f"data file {path} cannot be read: {error.strerror or error}.") from error
         described = InputFile(absolute, stat.st_size, stat.st_mtime_ns, digest)
         with contextlib.suppress(OSError):  # a store that can only be read still has the events
-            write_json(memo, dataclasses.asdict(described))
+            write_json(self._memo(absolute), dataclasses.asdict(described))
         return described
+
+    def known(self, path: Path) -> InputFile | None:
+        """Return what is remembered of the file as it is now, or None."""
+        absolute = str(path.absolute())
+        found = _read_input(self._memo(absolute))
+        if found is None or found.path != absolute:
+            return None
+        try:
+            stat = path.stat()
+        except OSError:
+            return None
+        return found if (found.size, found.mtime_ns) == (stat.st_size, stat.st_mtime_ns) else None
+
+    def _memo(self, absolute: str) -> Path:
+        return self._folder / f"{hashlib.sha256(absolute.encode()).hexdigest()[:32]}.json"
 
 
 def refuse_changed(files: tuple[InputFile, ...]) -> None:
@@ -158,6 +159,23 @@ def refuse_changed(files: tuple[InputFile, ...]) -> None:
             raise DataError(
                 f"data file {file.path} changed while it was read. Run again once it is complete."
             )
+
+
+@lru_cache(maxsize=256)
+def _read_manifest(path: Path, stamp: tuple[int, int, int]) -> Manifest | None:
+    """Read a manifest; `stamp` is that of the file, whose content is remembered while it is the same."""
+    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if fields.pop("format") != FORMAT:
+        return None
+    fields["spec"] = Instrument(**fields["spec"])
+    fields["report"] = FeedReport(**fields["report"])
+    fields["findings"] = tuple(Finding(**finding) for finding in fields["findings"])
+    least = fields["timing"]["least_latency_ns"]
+    fields["timing"]["least_latency_ns"] = tuple((start, ns) for start, ns in least)
+    fields["timing"] = Timing(**fields["timing"])
+    fields["parts"] = tuple(Part(**part) for part in fields["parts"])
+    fields["inputs"] = tuple(InputFile(**file) for file in fields["inputs"])
+    return Manifest(**fields)
 
 
 def _read_input(path: Path) -> InputFile | None:
