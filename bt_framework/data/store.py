@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bt_framework.data._mapped import mapped
 from bt_framework.data._workspace import locked, storage_errors, workspace
 from bt_framework.data.finding import Finding, refuse_fatal
 from bt_framework.data.manifest import InputFile, InputHashes, Manifest, Part, feed_key, refuse_changed
@@ -88,10 +89,10 @@ class StoredFeed:
         if self.held is not None:
             return self.held
         try:
-            return np.load(self.path, mmap_mode="r")  # type: ignore[no-any-return]
+            return mapped(self.path)
         except FileNotFoundError:
             self.store.restore(self.key)
-            return np.load(self.path, mmap_mode="r")  # type: ignore[no-any-return]
+            return mapped(self.path)
 
 
 class EventStore:
@@ -144,6 +145,9 @@ class EventStore:
         threads: int = 2,
     ) -> list[StoredFeed]:
         """Return `load` of each feed, in their order; up to `threads` are ingested at once."""
+        known = [self._known(feed) for feed in feeds]
+        if None not in known:
+            return [stored for stored in known if stored is not None]
         if len(feeds) <= 1 or threads <= 1:
             return [self.load(feed, progress, announce) for feed in feeds]
         from concurrent.futures import ThreadPoolExecutor
@@ -240,6 +244,14 @@ class EventStore:
                 return
             if path != keep and path in archived:
                 total -= _unlink(path)
+
+    def _known(self, feed: Feed) -> StoredFeed | None:
+        """The stored feed, if that can be told without reading its input."""
+        inputs = [self._inputs.known(path) for path in feed.files]
+        if not feed.keep or None in inputs:
+            return None
+        with storage_errors(self.root, "storing events", feed.files):
+            return self._find(feed_key(feed, tuple(file for file in inputs if file is not None)), feed)
 
     def _find(self, key: str, feed: Feed) -> StoredFeed | None:
         manifest = self.manifest(key)

@@ -11,11 +11,16 @@ _STEP_BYTES = 16 << 20
 """Pages are given back this many bytes at a time: short runs never do, long ones seldom."""
 
 
+_SMALL_BYTES = 32 << 20
+"""Mappings up to this size are kept: the next run wants them again, and other threads do now."""
+
+
 class PassedPages:
     """The mapped part of one event array that lies behind the simulated time.
 
-    The pages stay in the system's cache: who still needs them, another thread say, gets them back without a read.
-    For arrays that are not mapped, and on systems without ``madvise``, nothing is done.
+    The pages stay in the system's cache: who still needs them, a run in another thread on the same mapping say, gets
+    them back without a read.
+    For small arrays, those that are not mapped, and on systems without ``madvise``, nothing is done.
 
     Parameters
     ----------
@@ -27,10 +32,11 @@ class PassedPages:
 
     def __init__(self, events: np.ndarray, time: str = "local_ts") -> None:
         mapping = getattr(events, "_mmap", None)
-        self._mapping: mmap.mmap | None = mapping if hasattr(mmap, "MADV_DONTNEED") else None
+        can_give_back = hasattr(mmap, "MADV_DONTNEED") and events.nbytes > _SMALL_BYTES
+        self._mapping: mmap.mmap | None = mapping if can_give_back else None
         self._first_byte = getattr(events, "offset", 0) % mmap.ALLOCATIONGRANULARITY
         self._row_bytes = events.dtype.itemsize
-        self._local_ts = events[time]
+        self._local_ts = events.view(np.ndarray)[time]  # each row of a memmap is slow to look at
         self._rows = 0
         self._released = 0
 

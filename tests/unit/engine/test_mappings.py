@@ -68,8 +68,8 @@ def test_events_in_memory_are_left_alone() -> None:
 
 @needs_proc
 def test_rows_of_a_latency_table_are_given_back_by_the_time_of_their_requests(tmp_path: Path) -> None:
-    rows = np.zeros(ROWS, LATENCY_ROW)
-    rows["req_ts"] = np.arange(ROWS)
+    rows = np.zeros(2 * ROWS, LATENCY_ROW)
+    rows["req_ts"] = np.arange(2 * ROWS)
     rows.tofile(tmp_path / "table.rows")
     found = np.memmap(tmp_path / "table.rows", LATENCY_ROW, mode="r")
-    assert PassedPages(found, time="req_ts").release(ROWS * 3 // 4) == pytest.approx(ROWS * 24, abs=8192)
+    assert PassedPages(found, time="req_ts").release(ROWS * 3 // 2) == pytest.approx(ROWS * 48, abs=8192)
