@@ -201,8 +201,7 @@ class RunRecord:
         """
         import orjson
 
-        content = dataclasses.asdict(self)
-        del content["run_dir"]
+        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "run_dir"}
         layout = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
         try:
             return orjson.dumps(content, option=layout | orjson.OPT_SERIALIZE_NUMPY)

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bt_framework.errors import ConfigError, StorageError
-from bt_framework.results.folder import RunFolder, finish, replacing, start
+from bt_framework.results.folder import RunFolder, _to_yaml, finish, replacing, start
 from bt_framework.results.process import this_process
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import TABLES, Status
@@ -24,6 +26,20 @@ def test_a_run_folder_says_that_the_run_is_running_as_soon_as_it_exists(tmp_path
     assert names(run.run_dir) == ["config.yaml", "run.json"]
     assert (record.status, record.run_id, record.identity) == (Status.RUNNING, run.run_id, run.identity)
     assert record.process == this_process()
+
+
+TEXTS = st.text(alphabet=st.characters(max_codepoint=127), max_size=200) | st.text(max_size=20)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(TEXTS, VALUES, max_size=3))
+def test_a_configuration_is_written_as_pyyaml_writes_it(config):
+    assert _to_yaml(config) == yaml.safe_dump(config, sort_keys=False, allow_unicode=True).encode()
 
 
 def test_the_end_of_a_run_is_written_into_its_folder(tmp_path, make_run, make_summary):
