@@ -21,10 +21,11 @@ from bt_framework.errors import ConfigError, StorageError
 from bt_framework.registry import unknown_name
 from bt_framework.results.record import RunRecord
 from bt_framework.results.result import RunResult
-from bt_framework.results.rows import METRIC_COLUMNS, RUN_COLUMNS, RowColumn, metrics_row, run_row
+from bt_framework.results.rows import METRIC_COLUMNS, RUN_COLUMNS, metrics_row, run_row
 from bt_framework.results.run import TABLES
 from bt_framework.stores.base import RunQuery, RunReader
-from bt_framework.stores.filters import parse_filter
+from bt_framework.stores.filters import Compare, parse_filter
+from bt_framework.stores.sweeps import SWEEP_COLUMNS, SweepRow, arrow_field, arrow_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 INDEX_FILE = "index.sqlite"
 """Where ``store=sqlite`` keeps the runs of a folder."""
 
+_IDS_AT_ONCE = 100
 _LEFT_OUT = ("record", "updated_at_ns")
 _STATEMENT = re.compile(
     r"syntax error|incomplete input|does not exist|no such (column|table|function)|readonly database|"
@@ -125,6 +127,31 @@ class StoredRun(RunResult):
         )
 
 
+@dataclass(frozen=True)
+class StoredSweep:
+    """A sweep and what it has found; the table stays when runs are removed."""
+
+    row: SweepRow
+    reader: RunReader = field(repr=False, compare=False)
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """A row per job: what varied, `bt_framework.stores.sweeps.RESULT_COLUMNS`, and the run."""
+        return self.reader.sweep_jobs(self.row.sweep_id)
+
+    @cached_property
+    def runs(self) -> pa.Table:
+        """The rows of `Store.runs` for the sweep's runs that are still stored, in the order of the jobs."""
+        ids = [run_id for run_id in dict.fromkeys(self.table["run_id"].to_pylist()) if run_id is not None]
+        own = self.reader.select(RunQuery(Compare("sweep_id", "==", self.row.sweep_id)))
+        found = {record.run_id: record for record in own}
+        others = [run_id for run_id in ids if run_id not in found]  # that the sweep did not run itself
+        for at in range(0, len(others), _IDS_AT_ONCE):
+            some = Compare("run_id", "in", tuple(others[at : at + _IDS_AT_ONCE]))
+            found |= {record.run_id: record for record in self.reader.select(RunQuery(some))}
+        return _as_table(found[run_id] for run_id in ids if run_id in found)
+
+
 class Store(ABC):
     """Runs in one place; a context manager. Nothing is changed through it.
 
@@ -186,6 +213,21 @@ class Store(ABC):
             If there is none, or several.
         """
         return StoredRun(self._reader.get(run_id), reader=self._reader)
+
+    def sweeps(self) -> pa.Table:
+        """Return a row per sweep, the newest first: `bt_framework.stores.sweeps.SWEEP_COLUMNS`."""
+        rows = [sweep.row() for sweep in self._reader.sweeps()]
+        return arrow_table(SWEEP_COLUMNS, [[row[column.name] for row in rows] for column in SWEEP_COLUMNS])
+
+    def sweep(self, sweep_id: str) -> StoredSweep:
+        """Return the sweep with this id, or the only one whose id begins with it.
+
+        Raises
+        ------
+        UnknownSweepError
+            If there is none, or several.
+        """
+        return StoredSweep(self._reader.sweep(sweep_id), self._reader)
 
     @abstractmethod
     def sql(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
@@ -281,15 +323,5 @@ def _as_table(records: Iterable[RunRecord]) -> pa.Table:
     import pyarrow as pa
 
     rows = [{**run_row(r), "status": str(r.status), **metrics_row(r)} for r in records]
-    types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
-
-    def arrow_field(column: RowColumn) -> pa.Field:
-        return pa.field(
-            column.name,
-            types[column.type],
-            nullable=column.optional,
-            metadata={"description": column.doc},
-        )
-
     columns = (*_SHOWN, *METRIC_COLUMNS)
     return pa.Table.from_pylist(rows, schema=pa.schema([arrow_field(c) for c in columns]))

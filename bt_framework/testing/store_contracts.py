@@ -14,11 +14,11 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bt_framework.errors import BtError, StorageError, UnknownRunError
+from bt_framework.errors import BtError, StorageError, UnknownRunError, UnknownSweepError
 from bt_framework.records import Side, SignalKind, Tag
 from bt_framework.results import folder as folders
 from bt_framework.results.process import this_process
@@ -36,6 +36,18 @@ from bt_framework.results.run import (
 from bt_framework.results.schemas import RECORDS, to_arrow, to_records
 from bt_framework.stores.base import RunQuery, RunStore
 from bt_framework.stores.filters import parse_filter
+from bt_framework.stores.sweeps import (
+    JOB,
+    JOB_STATUSES,
+    RESULT_COLUMNS,
+    RUN_ID,
+    SweepRow,
+    arrow_table,
+    column_of,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 INSTRUMENTS = (Instrument("TESTA", 0.5, 0.01), Instrument("TEST'B\\", 0.01, 0.1, 10.0))
 """Of the runs; the second name is what a statement must not be made of."""
@@ -75,7 +87,7 @@ def check_run_store(store: RunStore, folder: Path) -> None:
     Parameters
     ----------
     store : RunStore
-        Empty, and empty again afterwards.
+        Empty, and empty again afterwards but for sweeps.
     folder : Path
         A new folder for run folders.
 
@@ -91,6 +103,7 @@ def check_run_store(store: RunStore, folder: Path) -> None:
     _check_queries(store, records)
     _check_identical(store, records)
     _check_edits(store, records)
+    _check_sweeps(store, records)
     for record in records:
         store.remove(record.run_id)
     _check_empty(store)
@@ -268,6 +281,68 @@ def _check_edits(store: RunStore, records: Sequence[RunRecord]) -> None:
     assert store.select(RunQuery(parse_filter("tag == kept"))) == [], (
         "tags that a run has no more must be forgotten"
     )
+
+
+def sample_jobs(run_ids: Sequence[str], seed: int = 1) -> pa.Table:
+    """Return the table of a sweep with a job per run, and one of each status without a run."""
+    rng = np.random.default_rng(seed)
+    jobs = len(run_ids) + len(JOB_STATUSES)
+    varied: dict[str, list[Any]] = {
+        "strategy.entry_z": [None, *rng.normal(size=jobs - 1).tolist()],
+        "strategy.window": rng.integers(-(2**62), 2**62, jobs).tolist(),
+        "config.fees": [str(text) for text in rng.choice(_HOSTILE, jobs)],
+        "data.files": [None] * jobs,
+    }
+    values: list[list[Any]] = [list(range(jobs)), *varied.values()]
+    for column in RESULT_COLUMNS:
+        numbers = rng.integers(0, 9, jobs) if column.type is int else rng.normal(size=jobs)
+        cells = [str(number) for number in numbers] if column.type is str else numbers.tolist()
+        values.append([None if column.optional and job % 4 == 0 else cell for job, cell in enumerate(cells)])
+    values[1 + len(varied)] = [*["completed"] * len(run_ids), *JOB_STATUSES]
+    columns = (JOB, *(column_of(name, cells) for name, cells in varied.items()), *RESULT_COLUMNS, RUN_ID)
+    return arrow_table(columns, [*values, [*run_ids, *[None] * len(JOB_STATUSES)]])
+
+
+def _check_sweeps(store: RunStore, records: Sequence[RunRecord]) -> None:
+    assert list(store.sweeps()) == [], "a store must know no sweep before the first one"
+    first = SweepRow("20240809-a", _FIRST_NS, 0, Status.RUNNING, _HOSTILE[:4], 3)
+    other = dataclasses.replace(first, sweep_id="20240810-b", started_at_ns=_FIRST_NS + 1, note=_HOSTILE[0])
+    try:
+        store.put_sweep_jobs(first.sweep_id, sample_jobs([]))
+    except StorageError:
+        pass
+    else:
+        raise AssertionError("jobs of a sweep that is not known must be refused")
+    ended = dataclasses.replace(first, status=Status.FAILED, finished_at_ns=_FIRST_NS + 2, jobs=8)
+    for row in (first, other, ended, ended):
+        store.put_sweep(row)
+    assert list(store.sweeps()) == [other, ended], "sweeps must come back, the newest first, each once"
+    assert store.sweep("20240809") == ended, "a sweep must be found by what its id begins with"
+    for prefix in ("2024", "", "x", "%"):
+        try:
+            store.sweep(prefix)
+        except UnknownSweepError:
+            continue
+        raise AssertionError(f"{prefix!r} must name no sweep")
+    _check_sweep_jobs(store, ended.sweep_id, records)
+    store.put(dataclasses.replace(records[1], sweep_id="20240811-c"))
+    assert len(store.sweeps()) == 3, "a sweep of which only a run was put must be known"
+
+
+def _check_sweep_jobs(store: RunStore, sweep_id: str, records: Sequence[RunRecord]) -> None:
+    assert store.sweep_jobs(sweep_id).num_rows == 0, "a sweep must have no jobs before they are put"
+    ids = [record.run_id for record in records[:3]]
+    table = sample_jobs(ids)
+    for jobs in (sample_jobs(ids, seed=2), table):
+        store.put_sweep_jobs(sweep_id, jobs)
+    found = store.sweep_jobs(sweep_id)
+    assert found.equals(table, check_metadata=True), "the jobs of a sweep must come back to the bit"
+    assert store.sweep_jobs("20240810-b").num_rows == 0, "jobs must be those of their sweep"
+    store.put(dataclasses.replace(records[0], sweep_id=sweep_id, job=1))
+    query = RunQuery(parse_filter(f"sweep == {sweep_id}"))
+    assert [r.run_id for r in store.select(query)] == ids[:1], "runs must be found by their sweep"
+    store.remove(ids[0])
+    assert store.sweep_jobs(sweep_id).equals(table), "the jobs of a sweep must outlive their runs"
 
 
 def _check_life(store: RunStore, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from bt_framework.errors import StorageError
@@ -62,12 +63,32 @@ class Impatient(SqliteStore):
         return [r for r in super().select(query) if r.status != "lost"]
 
 
+class Tidy(SqliteStore):
+    """Forgets what a sweep has found when a run of it goes."""
+
+    def remove(self, run_id):
+        super().remove(run_id)
+        with self.database.writing() as connection:
+            connection.exec_driver_sql("DELETE FROM sweep_jobs WHERE run_id = ?", (run_id,))
+
+
+class Rounding(SqliteStore):
+    """Keeps what varied with a few digits."""
+
+    def put_sweep_jobs(self, sweep_id, table):
+        at = table.column_names.index("strategy.entry_z")
+        rounded = pc.round(table["strategy.entry_z"], 3)
+        super().put_sweep_jobs(sweep_id, table.set_column(at, table.schema.field(at), rounded))
+
+
 @pytest.mark.parametrize(
     ("broken", "text"),
     [
         (Forgetful, "signals must have 30 rows, had 11"),
         (CaseBlind, "must be looked for as it is written"),
         (Impatient, "a run that is put again must be there once"),
+        (Tidy, "the jobs of a sweep must outlive their runs"),
+        (Rounding, "the jobs of a sweep must come back to the bit"),
     ],
 )
 def test_a_store_that_breaks_the_contract_is_told_how(tmp_path, broken, text):
