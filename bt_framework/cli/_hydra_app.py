@@ -54,9 +54,13 @@ def supervised() -> Iterator[Link | None]:
 
 
 def run_sweep(
-    overrides: Sequence[str], config_dirs: Sequence[str], flags: Sequence[str], calling: Calling
+    overrides: Sequence[str],
+    config_dirs: Sequence[str],
+    flags: Sequence[str],
+    calling: Calling,
+    make_task: type[SweepTask] = SweepTask,
 ) -> int:
-    """Run a sweep; return the exit code.
+    """Run a sweep, or what else `make_task` makes of its plan; return the exit code.
 
     Raises
     ------
@@ -68,7 +72,7 @@ def run_sweep(
     _register_plugins()
     host = discover()
     lines = _checked(host, overrides, config_dirs)
-    task = SweepTask(host, overrides, config_dirs, calling)
+    task = make_task(host, overrides, config_dirs, calling)
     with tempfile.TemporaryDirectory(prefix="bt-sweep-") as folder:
         # Launchers of others insist on writing there; each run keeps its own folder already.
         lines.append(f"hydra.sweep.dir='{folder}'")

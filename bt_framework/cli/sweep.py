@@ -119,6 +119,20 @@ def best(sweep_id: str, folder: str, metric: str, minimize: bool) -> None:
         click.echo(found.command(job))
 
 
+@sweep.command(context_settings={"ignore_unknown_options": True})
+@click.argument("overrides", nargs=-1, type=click.UNPROCESSED)
+@click.option("-cd", "--config-dir", "config_dirs", multiple=True, metavar="DIR", help="As bt takes it.")
+@click.option("-m", "--multirun", is_flag=True, expose_value=False, help="May be given, as bt takes it.")
+def estimate(overrides: tuple[str, ...], config_dirs: tuple[str, ...]) -> int:
+    """Say how long the sweep of bt -m OVERRIDES takes, and how much disk, by number of workers.
+
+    Its first job is run for it, in a folder that is removed again; jobs that are stored already count as done.
+    """
+    from bt_framework.cli._sweep_estimate import print_estimate
+
+    return print_estimate(overrides, config_dirs)
+
+
 def _sweep(folder: str, prefix: str) -> Sweep:
     from bt_framework.sweep.reading import Sweep
     from bt_framework.sweep.resuming import sweep_of
