@@ -158,12 +158,14 @@ def _is_stored(composer: VariantComposer, overrides: list[str]) -> bool:
     if composition.conduct.rerun:
         return False
     resolved = composition.resolved
-    wanted = {
-        "config_hash": config_hash(resolved),
-        "seed": composition.settings.seed,
-        "status": str(Status.COMPLETED),
-    }
-    query = RunQuery(And(tuple(Compare(name, "==", value) for name, value in wanted.items())), limit=_RECORDS)
+    same = And(
+        (
+            Compare("config_hash", "==", config_hash(resolved)),
+            Compare("seed", "==", composition.settings.seed),
+            Compare("status", "==", str(Status.COMPLETED)),
+        )
+    )
+    query = RunQuery(same, limit=_RECORDS)
     found = composition.one(Kind.STORE).build().select(query)
     return any(_has_data(record.run_dir, resolved[str(Kind.DATA)]) for record in found)
 
@@ -171,7 +173,7 @@ def _is_stored(composer: VariantComposer, overrides: list[str]) -> bool:
 def _has_data(run_dir: Path, data: object) -> bool:
     """Whether the run in a folder was of the data that are chosen so."""
     try:
-        return RunFolder(run_dir).config()[str(Kind.DATA)] == data
+        return bool(RunFolder(run_dir).config()[str(Kind.DATA)] == data)
     except (StorageError, KeyError):
         return False
 

@@ -68,7 +68,7 @@ class Tally:
             if (outcome := state.outcome) is not None:
                 self._count(job, outcome)
                 self._before += 1
-        self._pace.append((self._clock(), self.done))
+        self._pace.append((self._began_s if not self._pace else self._clock(), self.done))
 
     def take(self, ended: Iterable[tuple[Job, Outcome]]) -> None:
         """Count what has ended; of a job that is tried again the last attempt counts."""
@@ -78,6 +78,8 @@ class Tally:
         if self._pace and done > self._pace[-1][1]:
             self._ended_s = now
             self._pace.append((now, done))
+            if len(self._pace) > 2 and self._pace[0][0] == self._began_s:
+                self._pace.popleft()  # the first job reads the data and compiles the loop for the others
             while len(self._pace) > 2 and self._is_enough(self._pace[1], now, done):
                 self._pace.popleft()
 
@@ -132,7 +134,7 @@ class Tally:
 
     @property
     def per_s(self) -> float:
-        """Jobs per second lately: over half a minute and some jobs; 0 if none has ended in this process."""
+        """Jobs per second lately, over half a minute and some jobs; 0 if none has ended in this process."""
         if not self._pace:
             return 0.0
         at, done = self._pace[0]
