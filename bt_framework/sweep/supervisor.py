@@ -144,7 +144,7 @@ class _Child:
         self._pipe, theirs = os.pipe()
         os.set_inheritable(theirs, True)
         environment = os.environ | {MARK: f"{os.getpid()} {theirs} {self._goes_on}"}
-        self.pid = os.posix_spawn(self._command[0], self._command, environment)
+        self.pid = _spawn(self._command, environment)
         os.close(theirs)
 
     def send(self, number: int) -> None:
@@ -191,6 +191,10 @@ class _Child:
                 self.finished = True
             else:
                 self.watch.hear(line.decode())
+
+
+def _spawn(command: list[str], environment: dict[str, str]) -> int:
+    return os.posix_spawn(command[0], command, environment)
 
 
 def _id(sweep: str) -> str:

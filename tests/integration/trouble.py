@@ -1,4 +1,4 @@
-"""A package with strategies that get into every sort of trouble, for tests of sweeps; and nine sorts of none.
+"""A package with strategies that get into every sort of trouble, for tests of sweeps.
 
 ``strategy.what`` says which trouble; with ``strategy.until`` it is over once that file is there.
 """
@@ -67,7 +67,12 @@ def _fall(what: str) -> None:
 
 def _trouble_of(config: Trouble) -> str:
     time.sleep(config.slow_s)
-    return "none" if config.until and Path(config.until).exists() else config.what
+    if config.until and Path(config.until).exists():
+        return "none"
+    if config.what == "once":
+        Path(config.until).touch()
+        return "raise"
+    return config.what
 
 
 class TroubleStrategy(Strategy):
