@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SWEEP = ("sweep", "started", "status", "jobs", "done", "failed", "best", "value")
 _NUMBERS = ("jobs", "done", "failed", "value")
+_AMOUNTS = ("pnl", "gross_pnl", "fees", "max_drawdown", "turnover_notional")
 _SHOWN_METRICS = ("pnl", "sharpe", "max_drawdown", "trades")
 
 
@@ -88,8 +89,10 @@ def _summary(found: Sweep) -> dict[str, Any]:
     if len(objectives) > 1:
         return row | {"best": f"{len(jobs)} jobs, {' and '.join(o.metric for o in objectives)}"}
     metric = objectives[0].metric
-    row["best"] = f"job {jobs[0].number}, {metric}"
-    return row | {"value": found.table[metric][jobs[0].number].as_py()}
+    return row | {
+        "best": f"job {jobs[0].number}, {metric}",
+        "value": found.table[metric][jobs[0].number].as_py(),
+    }
 
 
 def _usual(found: Sweep, table: pa.Table) -> list[str]:
@@ -114,7 +117,8 @@ def _cell(name: str, value: Any, *, is_varied: bool) -> str:
         return f"{value:.10g}" if isinstance(value, float) else str(value)
     if isinstance(value, int):
         return f"{value:,}"
-    return format_metric({name: value}, name, "percent" if name.endswith("_frac") else "amount")
+    style = "percent" if name.endswith("_frac") else "amount" if name in _AMOUNTS else "ratio"
+    return format_metric({name: value}, name, style)
 
 
 def _text(name: str, value: Any) -> str:

@@ -117,6 +117,8 @@ class Sweep:
         ConfigError
             If the filter or the column is none.
         """
+        import pyarrow as pa
+
         rows = self._matching(where)
         first = objectives_of(self.plan)[0]
         name = sort.removeprefix("-") or first.metric
@@ -128,7 +130,7 @@ class Sweep:
             key=values.__getitem__, reverse=descending
         )  # reversed, equals keep their order all the same
         rows = [*defined, *(row for row in rows if values[row] is None)]
-        return self.table.take(rows[:limit])
+        return self.table.take(pa.array(rows[:limit], pa.int64()))
 
     def best(self, objectives: Sequence[Objective] = ()) -> list[Job]:
         """Return the best job, the first one of equals; of several `objectives` those that no other job beats.
