@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from bt_framework import assembly
-from bt_framework.errors import RunStopped
+from bt_framework.errors import RunStopped, StorageError
 from bt_framework.interrupt import Stop, StopSignals
 from bt_framework.limits import LimitedStop
+from bt_framework.profiling import PROFILE_FILE, Phases, Profiling, Sampler, phase_lines
 from bt_framework.registry import Kind
 from bt_framework.results import folder
 from bt_framework.results.hashing import ResultHash
@@ -110,6 +112,11 @@ class Run:
         What it is part of.
     compose_s : float
         Wall time that composing took, seconds; part of the run's.
+
+    Attributes
+    ----------
+    phases : Phases
+        What its phases have taken so far.
     """
 
     def __init__(
@@ -118,7 +125,9 @@ class Run:
         self._composition = composition
         self._surroundings = surroundings
         self._stop = surroundings.stop
-        self._timings = {"compose_s": compose_s}
+        self._profiling = composition.conduct.profiling
+        self.phases = Phases(memory=self._profiling is not Profiling.OFF)
+        self.phases.add("compose", compose_s)
         self._began = time.perf_counter() - compose_s
         self._console: Console = surroundings.console or composition.one(Kind.CONSOLE).build()
         self._prepared: _Prepared | None = None
@@ -131,19 +140,22 @@ class Run:
         ConfigError, DataError
             If the composition or the data is wrong.
         """
+        parts = assembly.Parts.of(self._composition)
+        with self.phases.measured("ingest"):
+            feeds = assembly.load_feeds(parts, self._composition.settings, self._console.notice)
+        with self.phases.measured("prepare"):
+            self._prepared = self._identified(parts, feeds)
+        return self._prepared.context
+
+    def _identified(self, parts: assembly.Parts, feeds: list[StoredFeed]) -> _Prepared:
         composition, settings = self._composition, self._composition.settings
-        parts = assembly.Parts.of(composition)
-        began = time.perf_counter()
-        feeds = assembly.load_feeds(parts, settings, self._console.notice)
-        self._timings["ingest_s"] = time.perf_counter() - began
         latencies = assembly.load_latencies(parts, feeds, settings, self._console.notice)
         program = assembly.build_program(parts)
         books = assembly.choose_books(parts, feeds)
         inputs = assembly.load_inputs(parts, feeds, settings)
         sweep = self._surroundings.sweep
         context = assembly.describe(composition, parts, feeds, program, books, latencies, inputs, sweep=sweep)
-        self._prepared = _Prepared(context, parts, feeds, program, books, latencies)
-        return context
+        return _Prepared(context, parts, feeds, program, books, latencies)
 
     def go(self) -> RunResult:
         """Run it, and write what it leaves.
@@ -153,15 +165,43 @@ class Run:
         BtError
             See `run`.
         """
-        if self._prepared is None:
-            self.prepare()
+        sampler = Sampler(wanted=self._profiling is Profiling.SAMPLED)
+        try:
+            if self._prepared is None:
+                self.prepare()
+            return self._run()
+        finally:
+            sampler.stop()
+            if self._profiling is not Profiling.OFF and self._prepared is not None:
+                self._keep_profile(self._prepared.context, sampler)
+
+    def _run(self) -> RunResult:
         assert self._prepared is not None
-        manager = self._listeners(self._prepared.parts.strategy)
-        session = assembly.open_session(*self._prepared)
+        with self.phases.measured("open"):
+            manager = self._listeners(self._prepared.parts.strategy)
+            session = assembly.open_session(*self._prepared)
         try:
             return self._drive(self._prepared.context, manager, session)
         finally:
             session.close()
+
+    def spent(self) -> dict[str, tuple[float, int, int]]:
+        """Return what the phases have taken since the run began, see `Phases.whole`."""
+        return self.phases.whole(time.perf_counter() - self._began)
+
+    def _keep_profile(self, context: RunContext, sampler: Sampler) -> None:
+        """Write down where time and memory went; a run outside a sweep shows it, too."""
+        import orjson
+
+        spent = self.spent()
+        fields = ("seconds", "growth_bytes", "peak_bytes")
+        content = {phase: dict(zip(fields, values, strict=True)) for phase, values in spent.items()}
+        with suppress(OSError, StorageError):  # how the run ended is more important
+            with folder.replacing(context.run_dir / PROFILE_FILE) as file:
+                file.write(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+            sampler.write(context.run_dir)
+        if context.sweep == ALONE:
+            self._console.notice("\n".join(phase_lines(spent)))
 
     def _listeners(self, strategy: object) -> pluggy.PluginManager:
         """Who hears of the run, in this order: a run is completed only when every writer has finished."""
@@ -174,12 +214,14 @@ class Run:
 
     def _drive(self, context: RunContext, manager: pluggy.PluginManager, session: Session) -> RunResult:
         """Run the slices; whatever happens, the run folder and the listeners hear how it ended."""
-        progress = _Progress(context, self._timings, self._began)
-        folder.start(context)
+        progress = _Progress(context, self.phases, self._began)
+        with self.phases.measured("open"):
+            folder.start(context)
         try:
             stopped: RunStopped | None = None
             try:
-                manager.hook.before_run(run=context)
+                with self.phases.measured("open"):
+                    manager.hook.before_run(run=context)
                 self._simulate(context, manager, session, progress)
             except RunStopped as error:
                 stopped = error
@@ -189,7 +231,8 @@ class Run:
             summary = progress.summary(
                 Status.STOPPED if stopped else Status.COMPLETED, session.local_ts, stopped
             )
-            manager.hook.after_run(run=context, summary=summary)
+            with self.phases.measured("finish"):
+                manager.hook.after_run(run=context, summary=summary)
         except BaseException as error:
             self._stop.defer()
             summary = progress.summary(Status.FAILED, session.local_ts, error)
@@ -206,15 +249,18 @@ class Run:
             self._console.notice(
                 f"compiling the loop of {context.strategy} (some seconds, once for these kernels) ..."
             )
-        began = time.perf_counter()
-        session.prepare()
-        self._timings["compile_s"] = time.perf_counter() - began
+        with self.phases.measured("compile"):
+            session.prepare()
         self._stop.defer()
-        for tables in progress.timed(session.slices(self._composition.settings.slice_wakes)):
-            progress.tell(manager, tables, session.local_ts)
-            if self._stop.received:
-                break
-        progress.tell_open_trades(manager, session.local_ts)
+        try:
+            with self.phases.measured("simulate"):
+                for tables in progress.timed(session.slices(self._composition.settings.slice_wakes)):
+                    progress.tell(manager, tables, session.local_ts)
+                    if self._stop.received:
+                        break
+                progress.tell_open_trades(manager, session.local_ts)
+        finally:
+            progress.part()
 
     def _stopped(self) -> RunStopped:
         """Return why the run was stopped; raise why it has failed."""
@@ -238,9 +284,9 @@ class _Prepared(NamedTuple):
 class _Progress:
     """What accumulates over the slices of a run."""
 
-    def __init__(self, context: RunContext, timings: dict[str, float], began: float) -> None:
+    def __init__(self, context: RunContext, phases: Phases, began: float) -> None:
         self._context = context
-        self._timings = timings
+        self._phases = phases
         self._began = began
         self._loop_began = time.perf_counter()
         self._hash = ResultHash()
@@ -293,11 +339,17 @@ class _Progress:
             metrics=self._metrics.result(),
         )
 
+    def part(self) -> None:
+        """Of the time of the slices, let the loop have its own only."""
+        rest_s = self._phases.seconds("simulate") - self.kernel_s - self.write_s
+        self._phases.move(self.write_s, "simulate", "write")
+        self._phases.move(rest_s, "simulate", "evaluate")
+
     def summary(self, status: Status, local_ts: int, error: BaseException | None) -> RunSummary:
         """Sum up."""
-        self._timings.update(
-            kernel_s=self.kernel_s, write_s=self.write_s, wall_s=time.perf_counter() - self._began
-        )
+        measured = (phase for phase in ("compose", "ingest", "compile") if phase in self._phases.spent)
+        timings = {f"{phase}_s": self._phases.seconds(phase) for phase in measured}
+        timings |= {"kernel_s": self.kernel_s, "write_s": self.write_s}
         metrics = self._metrics.result()
         counts = dict(self._counts)
         counts["orders"] = int(metrics.get("orders", counts["orders"]))
@@ -307,7 +359,7 @@ class _Progress:
             result_hash=self._hash.hexdigest(),
             counts=counts,
             metrics=metrics,
-            timings=dict(self._timings),
+            timings=timings | {"wall_s": time.perf_counter() - self._began},
             error="" if error is None else str(error),
             events=self._events(local_ts),
         )

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Sequence
 
 from bt_framework.cli._report import report
@@ -142,14 +143,16 @@ def _run(arguments: list[str]) -> int:
     from bt_framework.config.compose import compose
     from bt_framework.registry import Kind
 
+    began = time.perf_counter()
     composition = compose(overrides, config_dirs=config_dirs)
+    compose_s = time.perf_counter() - began
     composition.one(Kind.STRATEGY)
     for problem in composition.host.problems:
         print(f"bt: warning: {problem.error}", file=sys.stderr)
 
     from bt_framework.runner import run_composition
 
-    run_composition(composition)
+    run_composition(composition, compose_s=compose_s)
     return 0
 
 

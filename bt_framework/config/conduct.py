@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bt_framework.config.schema import BaseConfig, param
 from bt_framework.errors import ConfigError
+from bt_framework.profiling import Profiling
 from bt_framework.units import parse_size_bytes
 
 _RETRY = re.compile(r"retry\((\d{1,3})\)")
@@ -42,8 +43,12 @@ class SweepSettings(BaseConfig):
     minimize: bool = param(False, "whether the smallest value of the metric is the best")
     workers: int = param(0, "jobs at once on this machine; 0: one per core that the process may use")
     max_jobs: int = param(100_000, "more jobs than these are refused before the first one starts")
-    confirm_hours: float = param(1.0, "ask before the second job if the rest takes longer; 0: do not ask", unit="h")
-    confirm_gb: float = param(10.0, "ask before the second job if the rest takes more disk; 0: do not ask", unit="GB")
+    confirm_hours: float = param(
+        1.0, "ask before the second job if the rest takes longer; 0: do not ask", unit="h"
+    )
+    confirm_gb: float = param(
+        10.0, "ask before the second job if the rest takes more disk; 0: do not ask", unit="GB"
+    )
 
     def __post_init__(self) -> None:
         """Check ranges and expand the folder."""
@@ -65,15 +70,21 @@ class Conduct(BaseConfig):
     resume: bool = param(False, "bt -m: go on with the newest sweep of the same plan instead of a new one")
     rerun: bool = param(False, "bt -m: run jobs again of which an identical run is stored")
     on_error: str = param("continue", "bt -m: what a failed job does: continue, stop or retry(N)")
-    profile: bool = param(False, "write down where time and memory went")
+    profile: str = param("off", "write down where time and memory went: off, phases (or true), sampled")
     limits: Limits = field(default_factory=Limits, metadata={"doc": "what one run may use", "unit": ""})
     sweep: SweepSettings = field(default_factory=SweepSettings, metadata={"doc": "bt -m", "unit": ""})
 
     def __post_init__(self) -> None:
-        """Check what a failed job does."""
+        """Check what a failed job does, and what is measured."""
         super().__post_init__()
+        self.profile = str(Profiling.of(self.profile))
         if self.on_error not in ("continue", "stop") and not _RETRY.fullmatch(self.on_error):
             raise ConfigError(f"on_error must be continue, stop or retry(N), was {self.on_error!r}.")
+
+    @property
+    def profiling(self) -> Profiling:
+        """What is measured."""
+        return Profiling(self.profile)
 
     @property
     def attempts(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, overload
 from bt_framework.config.conduct import Conduct
 from bt_framework.errors import BtError, RunStopped, SweepError, WorkersLost
 from bt_framework.interrupt import StopSignals
+from bt_framework.profiling import Profiling
 from bt_framework.sweep.cost import JobCost, Rest, confirm
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.journal import Ending, JobState, Journal, JournalReader, Outcome, Place, outcome_at
 from bt_framework.sweep.order import by_data
 from bt_framework.sweep.plan import Job, SweepPlan
+from bt_framework.sweep.profile import show_profile
 from bt_framework.sweep.reporting import Reporter, View
 from bt_framework.sweep.table import write_table
 from bt_framework.sweep.tally import planned_jobs
@@ -109,6 +112,7 @@ class Driver:
         self._conduct = conduct
         self._launcher = launcher
         self._circumstances = circumstances
+        self._began_ns = time.time_ns()
         self._journal = Journal(folder.path)
         self._reader = JournalReader(folder.path)
         self._view = circumstances.view or PlainView()
@@ -140,6 +144,8 @@ class Driver:
         self._reader.update()
         write_table(self._folder.path, self._plan, self._folder.jobs(), self._reader.states)
         self._reporter.finish()
+        if self._conduct.profiling is not Profiling.OFF:
+            show_profile(self._folder.path, self._reader.states, self._launcher.workers, self._began_ns)
 
     @contextmanager
     def _told_what_is_left(self) -> Iterator[None]:

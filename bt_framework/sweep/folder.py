@@ -9,6 +9,7 @@
     stop             is there while its workers are to end
     table.parquet    one row per job, see `bt_framework.sweep.table`
     runs.parquet     which runs they are, who ran them and when
+    profile.parquet  where time and memory went, with profile=true, see `bt_framework.sweep.profile`
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -45,6 +45,8 @@ class Outcome:
         Of a job that failed.
     timings : mapping
         Seconds per phase.
+    profile : mapping
+        What this attempt took, see `bt_framework.profiling.Phases.whole`; empty unless that is wanted.
     """
 
     job: int
@@ -58,6 +60,7 @@ class Outcome:
     traceback: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)
     run_dir: str = ""
+    profile: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 class Place(NamedTuple):

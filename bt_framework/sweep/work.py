@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import signal
@@ -9,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bt_framework.errors import BtError, RunPruned, RunStopped
 from bt_framework.interrupt import Stop
 from bt_framework.limits import LimitedStop
+from bt_framework.profiling import Profiling
 from bt_framework.registry import Kind
 from bt_framework.results.console import Console
 from bt_framework.results.run import Identity, Membership, RunContext
@@ -126,6 +129,7 @@ class JobRunner:
             outcome = attempt.failed(error)
         finally:
             self._teller.tell(watch.ended(job.number))
+        outcome = dataclasses.replace(outcome, profile=attempt.profile())
         if self._journal is not None:
             self._journal.ended(outcome)
         if outcome.ending is Ending.FAILED and self._work.stop_on_failure:
@@ -146,11 +150,15 @@ class JobRunner:
             listeners=() if judge is None else (judge,),
         )
         run = Run(composition, surroundings, compose_s=compose_s)
+        if composition.conduct.profiling is not Profiling.OFF:
+            attempt.run = run
         attempt.context = context = run.prepare()
         if composition.conduct.rerun:
             return _completed(job, run.go().record, reused=False)
-        with self._once.held(context.identity, attempt.stop):
-            record = identical_run(composition.one(Kind.STORE).build(), context.identity)
+        with ExitStack() as held:
+            with run.phases.measured("wait"):
+                held.enter_context(self._once.held(context.identity, attempt.stop))
+                record = identical_run(composition.one(Kind.STORE).build(), context.identity)
             if record is not None:
                 return _completed(job, record, reused=True)
             return _completed(job, run.go().record, reused=False)
@@ -186,12 +194,17 @@ class _JobConsole(Console):
 
 @dataclass
 class _Attempt:
-    """A job under way; `context` is its run's, once that is known."""
+    """A job under way; `context` is its run's, once that is known, and `run` the run, if it is measured."""
 
     job: Job
     stop: EitherStop
     alone: bool
     context: RunContext | None = None
+    run: Run | None = None
+
+    def profile(self) -> dict[str, tuple[float, int, int]]:
+        """Where time and memory went; nothing unless that is wanted."""
+        return {} if self.run is None else self.run.spent()
 
     def failed(self, error: BaseException) -> Outcome:
         """Return the outcome of a job that raised; one that the sweep gave up has not failed."""
