@@ -23,7 +23,6 @@ from bt_framework.sweep.cost import JobCost, SweepCost, folder_bytes, stored_fra
 from bt_framework.sweep.plan import Job
 from bt_framework.sweep.space import Space
 from bt_framework.sweep.tally import planned_jobs
-from bt_framework.sweep.view import jobs_text
 from bt_framework.sweep.words import bytes_text, seconds_text, varied_text
 
 if TYPE_CHECKING:
@@ -74,8 +73,7 @@ class EstimateTask(SweepTask):
         jobs = planned_jobs(draft.plan, len(draft.jobs))
         stored = round(jobs * stored_frac(self._composer, draft.plan, draft.jobs))
         workers = max(1, self._launcher().workers)
-        what = jobs_text(jobs) + f", about {stored:,} of them stored already" * bool(stored)
-        click.echo(f"jobs: {what}")
+        click.echo(f"jobs: {jobs:,}" + f", about {stored:,} of them stored already" * bool(stored))
         click.echo(
             f"one job: {seconds_text(timed.cost.seconds)} and {bytes_text(timed.cost.size_bytes)}, as job "
             f"{job.number} took ({varied_text(job)}); its folder is removed again"

@@ -117,7 +117,7 @@ def confirm(rest: Rest, cost: JobCost, settings: SweepSettings, ask: Callable[[s
         return
     limits = " and ".join(f"{key}={getattr(settings, key.partition('.')[2]):g}" for key in raised)
     judged = (
-        f"as the first job was, the {rest.number:,} others take about {expected} "
+        f"judged by the first job, the other {rest.number:,} take about {expected} "
         f"({seconds_text(cost.seconds)} each, {rest.workers} at once), more than {limits}."
     )
     if not ask(f"{judged[0].upper()}{judged[1:]} Run them?"):

@@ -136,7 +136,7 @@ class LiveView(PlainView):
         from rich.text import Text
 
         tally = self.tally
-        lines = [self._bar(), Text("  ".join(self.parts()[1:]) or "starting", "dim")]
+        lines = [self._bar(), Text("  ".join(self.parts()[1:]) or "...", "dim")]
         if tally.best:
             lines.append(Text(f"best {self.best_text()}", "bold"))
         return Text("\n", no_wrap=True, overflow="ellipsis").join([*lines, *self._worker_lines()])
@@ -166,7 +166,8 @@ class LiveView(PlainView):
 
         assert self.reader is not None
         under_way = {entry.worker: entry for entry in self.reader.under_way()}
-        for worker in under_way.keys() - set(self._workers):
+        new = [worker for worker in under_way if worker not in self._workers]
+        for worker in sorted(new, key=lambda name: under_way[name].started_at_ns):
             free = [place for place, name in enumerate(self._workers) if name not in under_way]
             if free:
                 self._workers[free[0]] = worker

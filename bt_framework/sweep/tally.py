@@ -134,8 +134,8 @@ class Tally:
 
     @property
     def per_s(self) -> float:
-        """Jobs per second lately, over half a minute and some jobs; 0 if none has ended in this process."""
-        if not self._pace:
+        """Jobs per second lately, over half a minute and some jobs; 0 before two have ended in this process."""
+        if self.done - self._before < min(2, self.planned):
             return 0.0
         at, done = self._pace[0]
         took_s = self._clock() - at

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from bt_framework.errors import RunStopped
 from bt_framework.results.console import Console, Showing
 from bt_framework.sweep.folder import ERRORS_FOLDER, TABLE_FILE, SweepFolder
 from bt_framework.sweep.journal import Ending, JournalReader, Outcome
@@ -85,7 +86,11 @@ class PlainView:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             return False
         print(f"{question} [y/N] ", end="", flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        try:
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+        except RunStopped:
+            print()
+            raise
 
     def head(self) -> None:
         """Say what is going to run."""
