@@ -53,7 +53,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
             override = parser.parse_override(text)
         except HydraException as error:
             raise ConfigError(
-                f"cannot read the override {text!r}: {_first_line(error)}. Write KEY=VALUE."
+                f"cannot read the override {text!r}: {_first_line(error)}. {_how_to_write(text)}"
             ) from error
         if not override.key_or_group.strip():
             raise ConfigError(f"cannot read the override {text!r}: it has no key. Write KEY=VALUE.")
@@ -62,6 +62,13 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         _check_group(override, text)
         parsed.append(override)
     return parsed
+
+
+def _how_to_write(text: str) -> str:
+    """Advice on an override that cannot be read."""
+    key, _, value = text.partition("=")
+    braced = re.search(r"\{\w*\}", value)
+    return f"Quote what has {braced[0]}: {key}='[\"FILE\"]'." if braced else "Write KEY=VALUE."
 
 
 def _refuse_no_text(text: str) -> None:

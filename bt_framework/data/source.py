@@ -6,11 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from bt_framework.config.schema import ComponentConfig, param
+from bt_framework.config.schema import param
+from bt_framework.data.batches import OF_SYMBOL, PairAndDate, filled_files, has_placeholders
+from bt_framework.errors import ConfigError
 from bt_framework.results.run import Instrument
 
 Progress = Callable[[int, int], None]
@@ -70,13 +72,39 @@ HEAD_BYTES = 1 << 16
 
 
 @dataclass
-class FileConfig(ComponentConfig):
+class FileConfig(PairAndDate):
     """Base of the configuration of sources that read files.
 
-    `bt ingest FOLDER` asks every such source of the registry which files are its own.
+    `bt ingest FOLDER` asks every such source of the registry which files are its own. The names of files may have
+    placeholders, ``{symbol}`` and ``{date}`` among them, which are filled in at once.
+
+    Attributes
+    ----------
+    symbol_of_each_file : bool
+        Whether ``symbols`` has an entry for each file; otherwise one for each feed.
     """
 
     files: list[str] = param([], "files of one or more symbols")
+
+    symbol_of_each_file: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Fill in the placeholders."""
+        paired = self.pair
+        super().__post_init__()
+        if not (paired or self.date or has_placeholders(self.files)):
+            return
+        named = has_placeholders(self.files, OF_SYMBOL)
+        if paired and self.symbol_of_each_file and not named:
+            raise ConfigError(
+                f"data.pair needs file names with {{symbol}} in data.files, was {self.files}. Give one, or "
+                "data.symbols."
+            )
+        filled = filled_files(self.files, getattr(self, "symbols", []), self.date)
+        self.files = [path for _, path in filled]
+        if self.symbol_of_each_file and named:
+            self.symbols = [symbol for symbol, _ in filled]
+        self.date = ""
 
     @classmethod
     def recognise(cls, path: Path, head: bytes) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Npz(FileConfig):
     symbols: list[str] = param([], "symbol of each file; empty: taken from the file names")
     tick_size: dict[str, float] = param({}, "by symbol; else inferred from the data", unit="quote")
     lot_size: dict[str, float] = param({}, "by symbol; else inferred from the data", unit="base")
+
+    symbol_of_each_file: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check ranges."""

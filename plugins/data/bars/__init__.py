@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bt_framework.bars.trading import TradedBars
-from bt_framework.config.schema import ComponentConfig, param
+from bt_framework.config.schema import param
 from bt_framework.config.settings import parse_time_ns
+from bt_framework.data.batches import PairAndDate, times_of
 from bt_framework.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class _Chosen(ComponentConfig):
+class _Chosen(PairAndDate):
     """Which bars of the store."""
 
     source: str = param("", "name under which the bars are kept")
@@ -43,6 +44,8 @@ class Bars(TradedBars, _Chosen):
         super().__post_init__()
         if len(set(self.symbols)) != len(self.symbols):
             raise ConfigError(f"data.symbols must differ from each other, was {self.symbols}.")
+        self.start, self.end = times_of(self.date, self.start, self.end)
+        self.date = ""
         start_ts, end_ts = self.range_ns()
         if start_ts is not None and end_ts is not None and start_ts >= end_ts:
             raise ConfigError(f"data.end must be later than data.start ({self.start}), was {self.end}.")

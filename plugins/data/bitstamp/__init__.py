@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bt_framework.config.schema import Duration, param
 from bt_framework.data.source import FileConfig
@@ -35,6 +35,8 @@ class Bitstamp(FileConfig):
         "5s", "orders that others cross for longer are taken for gone", unit="ns"
     )
     max_malformed_lines: int = param(0, "malformed lines to skip and count, per symbol; one more is an error")
+
+    symbol_of_each_file: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -6,8 +6,9 @@ from dataclasses import MISSING, Field, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from bt_framework.bars.trading import TradedBars
-from bt_framework.config.schema import ComponentConfig, param
+from bt_framework.config.schema import param
 from bt_framework.config.settings import parse_time_ns
+from bt_framework.data.batches import PairAndDate, times_of
 from bt_framework.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ _OF_EVENTS = ("where", "feed_ids", "reader", "chunk_rows")
 
 
 @dataclass
-class _Chosen(ComponentConfig):
+class _Chosen(PairAndDate):
     """Which rows of which database."""
 
     url: str = param(
@@ -52,6 +53,8 @@ class Clickhouse(TradedBars, _Chosen):
         super().__post_init__()
         if len(set(self.symbols)) != len(self.symbols):
             raise ConfigError(f"data.symbols must differ from each other, was {self.symbols}.")
+        self.start, self.end = times_of(self.date, self.start, self.end)
+        self.date = ""
         start_ts, end_ts = self.range_ns()
         if start_ts is not None and end_ts is not None and start_ts >= end_ts:
             raise ConfigError(f"data.end must be later than data.start ({self.start}), was {self.end}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bt_framework.config.schema import Duration, param
 from bt_framework.data.source import FileConfig
@@ -63,6 +63,8 @@ class Quotes(FileConfig):
     price_scale: float = param(1.0, "CSV: power of ten that prices are multiplied by")
     max_malformed_lines: int = param(0, "malformed lines to skip and count, per symbol; one more is an error")
     chunk_bytes: int = param(1 << 18, "text parsed at a time, and the longest line", unit="bytes")
+
+    symbol_of_each_file: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check ranges."""

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from bt_framework.config.schema import ComponentConfig, Duration, param
+from bt_framework.config.schema import Duration, param
+from bt_framework.data.batches import PairAndDate, days_of
 from bt_framework.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ _LAST_TS = 9_200_000_000_000_000_000
 
 
 @dataclass
-class SyntheticPair(ComponentConfig):
+class SyntheticPair(PairAndDate):
     """Two simulated order books around a random walk and an OU spread, of known parameters."""
 
     name: str = param("synthetic_pair", "registry name; choose another with GROUP=NAME")
@@ -68,6 +69,7 @@ class SyntheticPair(ComponentConfig):
     def __post_init__(self) -> None:
         """Check ranges."""
         super().__post_init__()
+        self._start_on_date()
         for key in ("symbols", "start_px", "tick_size", "lot_size"):
             if len(getattr(self, key)) != 2:
                 raise ConfigError(f"{key} must be a list of two, one per leg, was {getattr(self, key)!r}.")
@@ -93,6 +95,19 @@ class SyntheticPair(ComponentConfig):
             )
         if not 1 <= self.levels <= 1_000:
             raise ConfigError(f"levels must be between 1 and 1000, was {self.levels}.")
+
+    def _start_on_date(self) -> None:
+        """Let the books begin at the midnight of ``date``."""
+        if not self.date:
+            return
+        days = days_of(self.date)
+        if len(days) != 1 or self.start_ts != type(self).start_ts:
+            raise ConfigError(
+                f"data.date must be one day, without data.start_ts, was {self.date!r}. "
+                "data.duration_ns says how long the books last."
+            )
+        self.start_ts = days[0].midnight_ts
+        self.date = ""
 
 
 def build(config: SyntheticPair) -> DataSource:
