@@ -72,7 +72,7 @@ def test_a_filter_that_means_nothing_is_refused(sweep, where, message):
 
 
 def test_a_column_to_sort_by_must_be_one(sweep):
-    with pytest.raises(ConfigError, match="the column to sort by must be one of .* was 'sharp'"):
+    with pytest.raises(ConfigError, match=r"the column to sort by must be one of .* was 'sharp'"):
         sweep.select(sort="-sharp")
 
 
@@ -88,7 +88,7 @@ def test_of_several_objectives_the_best_are_those_that_no_job_beats(sweep):
 
 
 def test_a_metric_that_is_none_or_that_no_job_has_is_refused(tmp_path, sweep):
-    with pytest.raises(ConfigError, match="the metric must be one of .*, was 'sharp'. Did you mean 'sharpe'"):
+    with pytest.raises(ConfigError, match=r"the metric must be one of .*, was 'sharp'. Did you mean 'sharpe'"):
         sweep.best([Objective("sharp")])
     undefined = Sweep(made_sweep(tmp_path / "x", VALUES, lambda job: None if job.number else "no data"))
     with pytest.raises(ConfigError, match=r"was sharpe: 5 of 6 jobs have completed, none with a value\."):
@@ -151,5 +151,5 @@ def test_a_sweep_that_has_ended_has_failed_if_a_job_has(tmp_path, results, statu
 
 def test_a_table_that_cannot_be_read_is_told(sweep):
     (sweep.folder.path / TABLE_FILE).write_bytes(b"nothing")
-    with pytest.raises(StorageError, match="the table of .* cannot be read"):
+    with pytest.raises(StorageError, match=r"the table of .* cannot be read"):
         _ = Sweep(sweep.folder).table
