@@ -34,8 +34,13 @@ class TaskSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Plan the jobs and run them."""
-        return self._task.sweep(self.name, self._settings)
+        """Plan the jobs and run them; a launcher that keeps workers ends them afterwards."""
+        try:
+            return self._task.sweep(self.name, self._settings)
+        finally:
+            close = getattr(self._task.launcher, "close", None)
+            if close is not None:
+                close()
 
 
 class GridSweeper(TaskSweeper):

@@ -36,6 +36,7 @@ class ThreadsLauncher(Launcher):
     def __init__(self, n_jobs: int = 0) -> None:
         self.n_jobs = n_jobs or len(os.sched_getaffinity(0))
         self.task: Any = None
+        self._workers: Workers | None = None
         self._has_said = False
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -48,7 +49,7 @@ class ThreadsLauncher(Launcher):
         apart = self._apart()
         if apart:
             self.n_jobs = self._processes(apart)
-        workers = Workers(Origin.here(self.task.packages))
+        workers = self._workers = self._workers or Workers(Origin.here(self.task.packages))
 
         def run(number: int) -> JobReturn:
             try:
@@ -59,14 +60,16 @@ class ThreadsLauncher(Launcher):
                 return returned(error)
 
         with LauncherStop(work.folder) as stop:
-            try:
-                with ThreadPoolExecutor(self.n_jobs, "bt-job") as pool:
-                    answers = list(pool.map(run, range(len(work.chunks))))
-            finally:
-                workers.close()
+            with ThreadPoolExecutor(self.n_jobs, "bt-job") as pool:
+                answers = list(pool.map(run, range(len(work.chunks))))
             if stop.received:
                 answers.append(returned(stop.error()))
         return answers
+
+    def close(self) -> None:
+        """End the processes, which are kept from launch to launch: starting one costs seconds."""
+        if self._workers is not None:
+            self._workers.close()
 
     def _apart(self) -> set[int]:
         """Chunks that run in processes."""
