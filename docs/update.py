@@ -8,12 +8,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any
 
 from bt_framework import hookspecs
-from bt_framework.config.schema import FieldInfo, field_infos
+from bt_framework.config.conduct import Conduct
+from bt_framework.config.schema import BaseConfig, FieldInfo, field_infos
 from bt_framework.config.settings import Settings
 from bt_framework.plugin_manager import discover
 from bt_framework.registry import Component, Kind
@@ -32,6 +34,23 @@ def components(kind: str) -> str:
 def settings(_: str) -> str:
     """The keys of a run that belong to no component."""
     return _keys(field_infos(Settings))
+
+
+def conduct(_: str) -> str:
+    """The keys that say how runs are carried out, those of each part after its name."""
+    infos: list[FieldInfo] = []
+    for info in field_infos(Conduct):
+        of_part = field_infos(type(info.default)) if isinstance(info.default, BaseConfig) else []
+        infos += [replace(i, name=f"{info.name}.{i.name}") for i in of_part] or [info]
+    return _keys(infos)
+
+
+def sweeper(which: str) -> str:
+    """The keys of sweepers, below ``hydra.sweeper``."""
+    from bt_framework.cli._sweep_planning import DrawnSettings
+    from bt_framework.sweep.study import StudySettings
+
+    return _keys(field_infos({"drawn": DrawnSettings, "optuna": StudySettings}[which]))
 
 
 def options(where: str) -> str:
@@ -130,6 +149,8 @@ def _request(order: Mapping[str, Any]) -> str:
 PARTS: dict[str, Callable[[str], str]] = {
     "components": components,
     "settings": settings,
+    "conduct": conduct,
+    "sweeper": sweeper,
     "options": options,
     "experiments": experiments,
     "tables": tables,
