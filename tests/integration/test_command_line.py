@@ -79,7 +79,7 @@ def test_a_run_prints_one_json_object_and_leaves_one_folder(
         (["+strategy=ou_pairs", "latency.entry_ns=-5"], "latency.entry_ns must be >= 0, was -5"),
         (
             ["plugin"],
-            "the command must be one of data, db, ingest, metrics, plugins, rerun, runs, screen, validate, "
+            "the command must be one of data, db, ingest, metrics, plugins, rerun, runs, screen, sweep, validate, "
             "was 'plugin'. Did you mean 'plugins'? A run is written bt +strategy=NAME.",
         ),
         (["--verbose"], "unknown option '--verbose'. The options are "),
