@@ -181,7 +181,16 @@ class WarmPlace:
 
     def bt_sweep(self, *arguments: str) -> tuple[int, str]:
         """Run ``bt -m`` with the strategy in trouble."""
-        return self.bt("-m", *RUN, "--config-dir", str(self._server.options), *arguments)
+        return self.bt("-m", *self.command, *arguments)
+
+    @property
+    def command(self) -> list[str]:
+        """Arguments of a run of the strategy in trouble."""
+        return [*RUN, "--config-dir", str(self._server.options)]
+
+    def elsewhere(self, path: Path) -> WarmPlace:
+        """Return another place."""
+        return WarmPlace(self._server, path)
 
     @property
     def sweeps(self) -> list[SweepFolder]:
@@ -233,11 +242,16 @@ def _serve(run: Sequence[str]) -> None:
 
 def _load(run: Sequence[str]) -> None:
     """Import what a sweep needs, compile the loop and write a run."""
+    import pandas
+    import pyarrow.compute
+
     import bt_framework
     import bt_framework.config.variants
     import bt_framework.sweep.recording
     from hydra_plugins.bt_sweeps import threads
 
+    assert pandas
+    assert pyarrow.compute
     assert threads
     bt_framework.run(run)
 

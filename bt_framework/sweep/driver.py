@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 from bt_framework.config.conduct import Conduct
 from bt_framework.errors import BtError, RunStopped, SweepError, WorkersLost
@@ -22,11 +22,9 @@ from bt_framework.sweep.reporting import Reporter, View
 from bt_framework.sweep.table import write_table
 from bt_framework.sweep.tally import planned_jobs
 from bt_framework.sweep.view import PlainView
+from bt_framework.sweep.watch import Teller
 from bt_framework.sweep.work import Chunk, SweepWork, chunks_of
 from bt_framework.sweep.worker import LauncherStop
-
-if TYPE_CHECKING:
-    from bt_framework.sweep.watch import Teller
 
 Launch = Callable[[SweepWork], Iterable[Outcome]]
 """Runs the chunks of a `SweepWork` with some launcher and returns outcomes that no worker could write down.

@@ -342,7 +342,8 @@ class JournalReader:
             _crash(state, line.values["reason"], alone=line.values["alone"])
             return False
         state.running.pop(_worker(line.process, line.thread), None)
-        self._running.get(line.process, set()).discard(job)
+        if all(attempt.process != line.process for attempt in state.running.values()):
+            self._running.get(line.process, set()).discard(job)
         state.ended_at_ns = line.at_ns
         if line.event == "stopped":
             return False

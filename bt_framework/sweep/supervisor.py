@@ -11,10 +11,10 @@ import select
 import signal
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from bt_framework.sweep.watch import POLL_S, Watch
 
-TYPE_CHECKING = False  # typing itself is heavy
 if TYPE_CHECKING:
     from types import FrameType
 

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import math
 import time
-
-TYPE_CHECKING = False  # typing itself is heavy
-if TYPE_CHECKING:
-    from typing import Protocol
-
-    class Teller(Protocol):
-        """Where a process tells of its jobs."""
-
-        def tell(self, line: str) -> None:
-            """Tell a line; see `started`, `clocked` and `ended`."""
-
+from typing import Protocol
 
 POLL_S = 0.25
 """How often limits are looked at."""
 
 _GRACE_S = 2.0
 _GRACE_FRAC = 0.1
+
+
+class Teller(Protocol):
+    """Where a process tells of its jobs."""
+
+    def tell(self, line: str) -> None:
+        """Tell a line; see `started`, `clocked` and `ended`."""
 
 
 def started(job: int, *, alone: bool, max_seconds: float, max_rss_bytes: int) -> str:

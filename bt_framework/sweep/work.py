@@ -301,7 +301,7 @@ _runners_lock = threading.Lock()
 def _runner_of(work: SweepWork) -> JobRunner:
     """Return this process's runner of the sweep: what it has composed and loaded serves the next chunk too."""
     with _runners_lock:
-        key = (work.plan.sweep_id, os.getpid(), work.conduct)
+        key = (work.folder, os.getpid(), work.conduct)
         if key not in _runners:
             _runners.clear()
             _runners[key] = JobRunner(work)

@@ -1,0 +1,161 @@
+"""A sweep goes on where it was left: what is done stays, what is missing or failed is run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from warm_sweeps import WarmPlace, WarmServer
+
+from bt_framework.cli.main import main
+from bt_framework.sweep.folder import TABLE_FILE, SweepFolder
+from bt_framework.sweep.journal import Ending, read_states
+
+LOTS = [{"strategy.lots": str(n)} for n in range(1, 5)]
+
+
+def run_ids(folder: SweepFolder) -> list[str]:
+    """Ids of the runs of a sweep's jobs."""
+    outcomes = [state.outcome for _, state in sorted(read_states(folder.path).items())]
+    return [outcome.run_id for outcome in outcomes if outcome is not None]
+
+
+def table(folder: SweepFolder) -> bytes:
+    """Content of the sweep's table."""
+    return (folder.path / TABLE_FILE).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def resumed(
+    trouble_server: WarmServer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[WarmPlace, list[str]]:
+    """A sweep of three jobs, of which one fails until a file is there; resumed by id, and by its command again."""
+    place = WarmPlace(trouble_server, tmp_path_factory.mktemp("resumed"))
+    over = place.path / "over"
+    command = [
+        "strategy.what=none,raise",
+        "strategy.lots=1,2",
+        f"strategy.until={over}",
+        "limits.max_seconds=60",
+    ]
+    printed = [place.bt_sweep(*command)]
+    over.touch()
+    printed.append(place.bt("sweep", "resume", place.sweeps[0].path.name[:-2], "limits.max_seconds=50"))
+    printed.append(place.bt_sweep(*command, "limits.max_seconds=40", "resume=true"))
+    assert [code for code, _ in printed] == [3, 0, 0], printed
+    return place, [text for _, text in printed]
+
+
+def test_a_sweep_resumed_by_its_id_runs_only_what_had_failed(resumed) -> None:
+    place, printed = resumed
+    states = read_states(place.sweeps[0].path)
+    assert [states[n].attempts for n in range(4)] == [1, 1, 2, 2]
+    assert {state.ending for state in states.values()} == {Ending.COMPLETED}
+    assert "resuming sweep" in printed[1]
+    assert not list((place.sweeps[0].path / "errors").iterdir())
+
+
+def test_resume_true_goes_on_with_the_newest_sweep_of_the_same_plan_however_it_is_carried_out(
+    resumed,
+) -> None:
+    place, printed = resumed
+    assert len(place.sweeps) == 1
+    assert f"resuming sweep {place.sweeps[0].path}" in printed[2]
+
+
+def test_resume_true_starts_a_sweep_of_another_plan_and_reuses_identical_runs(resumed) -> None:
+    place, _ = resumed
+    runs = len(place.runs)
+    code, printed = place.bt_sweep("strategy.lots=1,2,3", "resume=true")
+    assert code == 0, printed
+    assert "no sweep of this plan in sweeps: a new one starts" in printed
+    assert len(place.sweeps) == 2
+    # The runs of the same configuration have another `until`, which is part of it.
+    assert len(place.runs) == runs + 3
+    code, printed = place.bt_sweep("strategy.lots=1,2,3,4", "note=twice")
+    assert code == 0, printed
+    assert "4 of 4 jobs completed, 3 of them reused" in printed
+    assert len(place.runs) == runs + 4
+
+
+def test_a_sweep_that_is_under_way_is_refused_to_others(warm_place: WarmPlace) -> None:
+    folder = warm_place.sweep("held", LOTS, "strategy.slow_s=0.5")
+    process = warm_place.start(folder)
+    process.until(lambda: read_states(folder.path))
+    code, printed = warm_place.run(folder)
+    assert code == 2, printed
+    assert "bt: error: sweep held is under way in another process. Wait for it, or stop it." in printed
+    assert process.wait() == 0, process.printed
+
+
+def test_the_same_sweep_twice_at_once_is_two_sweeps_with_the_same_results(warm_place: WarmPlace) -> None:
+    arguments = ["-m", *warm_place.command, "data.duration_ns=1500ms", "strategy.lots=1,2,3"]
+    both = [warm_place.start_bt(*arguments, f"store_dir={warm_place.path}/new") for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0], [process.printed for process in both]
+    first, second = warm_place.sweeps
+    assert table(first) == table(second)
+    assert pq.read_table(first.path / TABLE_FILE)["status"].to_pylist() == ["completed"] * 3
+
+
+def test_jobs_that_differ_in_a_note_only_are_run_once(warm_place: WarmPlace) -> None:
+    folder = warm_place.sweep("notes", [{"note": name} for name in "abcd"], "strategy.slow_s=0.2")
+    assert warm_place.run(folder)[0] == 0
+    assert len(warm_place.runs) == 1
+    assert len(set(run_ids(folder))) == 1
+    again = warm_place.sweep("again", [{"note": name} for name in "abc"], "strategy.slow_s=0.2")
+    assert warm_place.run(again, "rerun=true")[0] == 0
+    assert len(warm_place.runs) == 4
+
+
+def test_a_run_whose_end_was_not_written_down_is_found_by_what_it_is(warm_place: WarmPlace) -> None:
+    folder = warm_place.sweep("lines", LOTS)
+    assert warm_place.run(folder)[0] == 0
+    before, runs = table(folder), run_ids(folder)
+    for journal in (folder.path / "journal").iterdir():
+        lines = journal.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if json.loads(line).get("job") != 2 or b'"started"' in line]
+        journal.write_bytes(b"".join(kept))
+    assert read_states(folder.path)[2].crashes == 1
+    assert warm_place.run(folder)[0] == 0
+    assert table(folder) == before
+    assert run_ids(folder) == runs
+
+
+def test_a_sweep_goes_on_in_the_folder_where_it_was_started(resumed, tmp_path: Path) -> None:
+    place, _ = resumed
+    sweep, other = place.sweeps[0], place.elsewhere(tmp_path)
+    runs = len(place.runs)
+    code, printed = other.bt("sweep", "resume", sweep.path.name, "--dir", str(sweep.path.parent))
+    assert code == 0, printed
+    assert (len(place.runs), other.runs) == (runs, [])
+
+
+def test_what_cannot_be_resumed_is_refused(
+    resumed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, _ = resumed
+    monkeypatch.chdir(place.path)
+    for arguments, message in (
+        (["none"], "no sweep has the id 'none'. List them with: bt sweep list"),
+        (
+            [place.sweeps[0].path.name, "latency=colo"],
+            "was 'latency=colo'. What is run is in the sweep's plan",
+        ),
+    ):
+        assert main(["sweep", "resume", *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_stop_and_a_resume_leave_the_table_of_a_sweep_that_was_not_stopped(warm_place: WarmPlace) -> None:
+    whole, parts = (warm_place.sweep(name, LOTS, "strategy.slow_s=0.1") for name in ("whole", "parts"))
+    process = warm_place.start(parts, "rerun=true", workers=1)
+    process.until(lambda: any(state.ending for state in read_states(parts.path).values()))
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait() == 130, process.printed
+    assert warm_place.run(parts, "rerun=true")[0] == 0
+    assert warm_place.run(whole, "rerun=true")[0] == 0
+    assert table(parts) == table(whole)
