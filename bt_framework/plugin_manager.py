@@ -315,7 +315,8 @@ class _Manager(pluggy.PluginManager):
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """Return how `plugin` marks its attribute `name`; None if it does not."""
-        if name in _unmarked(type(plugin)) and name not in getattr(plugin, "__dict__", ()):
+        cls: Any = type(plugin)
+        if name in _unmarked(cls) and name not in getattr(plugin, "__dict__", ()):
             return None
         return super().parse_hookimpl_opts(plugin, name)
 

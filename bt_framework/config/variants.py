@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import Container, DictConfig, OmegaConf, flag_override
+from omegaconf import DictConfig, ListConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from bt_framework.config import _overrides
@@ -172,15 +172,13 @@ def _needs(cfg: DictConfig, keys: frozenset[str]) -> frozenset[str]:
 
 def _references(node: Any) -> Iterator[str]:
     """Yield what the interpolations in `node` refer to."""
-    if isinstance(node, Container) and not (
-        node._is_none() or node._is_missing() or node._is_interpolation()
-    ):
-        children = (
-            (node._get_node(key) for key in node)
-            if isinstance(node, DictConfig)
-            else (node._get_node(index) for index in range(len(node)))
-        )
-        for child in children:
-            yield from _references(child)
+    if isinstance(node, DictConfig | ListConfig) and not _has_no_children(node):
+        keys: Iterable[Any] = node if isinstance(node, DictConfig) else range(len(node))
+        for key in keys:
+            yield from _references(node._get_node(key))
     elif node is not None:
         yield from _REFERENCE.findall(str(node._value()))
+
+
+def _has_no_children(node: DictConfig | ListConfig) -> bool:
+    return bool(node._is_none() or node._is_missing() or node._is_interpolation())
