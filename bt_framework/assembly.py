@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
     from bt_framework.config.compose import Composition
     from bt_framework.config.settings import Settings
+    from bt_framework.data.finding import Finding
     from bt_framework.data.latency_tables import OrderLatency
     from bt_framework.data.source import DataSource
     from bt_framework.data.store import Announce, StoredFeed
+    from bt_framework.data.timing import Timing
     from bt_framework.engine.book import BookChoice
     from bt_framework.engine.models import (
         ContractModel,
@@ -255,8 +257,12 @@ def equity_interval_ns(feeds: Sequence[StoredFeed], settings: Settings) -> int:
     return max(int(settings.equity_interval_ns), _bar_interval_ns(feeds))
 
 
-def load_inputs(parts: Parts, feeds: Sequence[StoredFeed], settings: Settings) -> Mapping[str, Any]:
+def load_inputs(
+    parts: Parts, feeds: Sequence[StoredFeed], settings: Settings, *, shared: bool = False
+) -> Mapping[str, Any]:
     """Return what the strategy takes from the stores, such as parameters that were estimated earlier.
+
+    `shared` says whether further runs will want the same features.
 
     Raises
     ------
@@ -264,10 +270,15 @@ def load_inputs(parts: Parts, feeds: Sequence[StoredFeed], settings: Settings) -
         If it takes something, and the data's prices are of another scale: adjusted for actions after the start.
     """
     from bt_framework.engine.strategy import Strategy
+    from bt_framework.features import FeatureCache, RunFeatures
+    from bt_framework.features.given import GivenFeed
 
     if not isinstance(parts.strategy, Strategy):
         return {}
-    start_ts, _ = common_interval(feeds, settings)
+    start_ts, end_ts = common_interval(feeds, settings)
+    given = [GivenFeed(f.spec.symbol, f.content_hash, f.open, f.spec.tick_size) for f in feeds]
+    features = RunFeatures(FeatureCache(Path(settings.store_dir)), given, start_ts, end_ts, shared)
+    parts.strategy.features = features
     symbols = [feed.spec.symbol for feed in feeds]
     parts.strategy.data_starts_ts = tuple(feed.first_local_ts for feed in feeds)
     taken = parts.strategy.load(Path(settings.store_dir), symbols, start_ts)
@@ -276,7 +287,7 @@ def load_inputs(parts: Parts, feeds: Sequence[StoredFeed], settings: Settings) -
             "data.adjust must be point_in_time or none where a strategy takes something from the store, was backward: "
             "that is of prices as they were known then, not as later splits and dividends make them."
         )
-    return taken
+    return {**taken, "features": features.taken} if features.taken else taken
 
 
 def load_latencies(
@@ -544,17 +555,23 @@ def _events_between(feeds: Sequence[StoredFeed], start_ts: int, end_ts: int) -> 
 
 def _grade(feeds: Sequence[StoredFeed]) -> dict[str, Any]:
     """What there is to say of the data, as `RunContext.data_grade` has it."""
+    return dict(_grade_of(tuple((f.spec.symbol, f.book_level, f.findings, f.timing) for f in feeds)))
+
+
+@lru_cache(maxsize=64)
+def _grade_of(feeds: tuple[tuple[str, str, tuple[Finding, ...], Timing], ...]) -> Mapping[str, Any]:
+    """The same of symbol, book level, findings and timing of each instrument."""
     from bt_framework.data.fidelity import judge_run
     from bt_framework.data.finding import grade, line
     from bt_framework.data.timing import check_together
 
-    together = check_together([feed.timing for feed in feeds])
-    fidelity = judge_run({f.spec.symbol: (f.book_level, f.findings) for f in feeds}, together)
-    findings = [(feed.spec.symbol, finding) for feed in feeds for finding in feed.findings] + together
-    lines = [line(feed.spec.symbol, feed.findings) for feed in feeds]
+    together = check_together([timing for *_, timing in feeds])
+    fidelity = judge_run({symbol: (level, findings) for symbol, level, findings, _ in feeds}, together)
+    found = [(symbol, finding) for symbol, _, findings, _ in feeds for finding in findings] + together
+    lines = [line(symbol, findings) for symbol, _, findings, _ in feeds]
     lines += [line(symbols, [finding]) for symbols, finding in together]
     return {
-        "grade": grade([finding for _, finding in findings]),
+        "grade": grade([finding for _, finding in found]),
         "fidelity": fidelity.grade,
         "reasons": list(fidelity.reasons),
         "line": "; ".join([f"fidelity {fidelity.grade}", *lines]),
@@ -566,7 +583,7 @@ def _grade(feeds: Sequence[StoredFeed]) -> dict[str, Any]:
                 "count": f.count,
                 "detail": f.detail,
             }
-            for symbol, f in findings
+            for symbol, f in found
         ],
     }
 
