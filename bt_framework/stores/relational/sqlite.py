@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bt_framework.hookspecs import hookimpl
 from bt_framework.results.record import RunRecord
 from bt_framework.results.rows import metrics_row, run_row
 from bt_framework.stores.relational._messages import INDEX
@@ -24,7 +25,7 @@ from bt_framework.units import NS_PER_S
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bt_framework.results.run import Identity
+    from bt_framework.results.run import Identity, RunContext, RunSummary
 
 _ROWS_AT_ONCE = 10_000
 
@@ -49,6 +50,7 @@ class SqliteStore(RelationalStore):
         # A power cut may damage the file; then it is rebuilt from the run folders.
         self._file = SqliteFile(self.path, INDEX, busy_timeout_s=busy_timeout_ns / NS_PER_S, durable=False)
         super().__init__(row_tables)
+        self._staying = ExitStack()
 
     @cached_property
     def database(self) -> Database:
@@ -96,6 +98,29 @@ class SqliteStore(RelationalStore):
             return None
         run_id, run_dir, record = row
         return RunRecord.from_json(record, Path(run_dir), f"row {run_id} of {self.path}")
+
+    @hookimpl
+    def before_run(self, run: RunContext) -> None:
+        """Insert the run.
+
+        The file is open until the run has ended: the last one to close it clears away its write-ahead log, which takes
+        longer than what a run writes, and those of a sweep do it once.
+        """
+        self._staying = ExitStack()
+        self._staying.enter_context(self._opened(self._file.reading))
+        super().before_run(run)
+
+    @hookimpl
+    def after_run(self, run: RunContext, summary: RunSummary) -> None:
+        """Keep how the run ended."""
+        super().after_run(run, summary)
+        self._staying.close()
+
+    @hookimpl
+    def on_run_error(self, run: RunContext, summary: RunSummary, error: BaseException) -> None:
+        """Keep how the run ended."""
+        super().on_run_error(run, summary, error)
+        self._staying.close()
 
     def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
         return self._opened(self._file.writing)
