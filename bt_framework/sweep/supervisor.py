@@ -81,10 +81,8 @@ class Supervisor:
                 print(f"bt: stopped at once. Go on with: bt sweep resume {_id(sweep)}", file=sys.stderr)
                 return 128 + self._stop
             if not child.watch.any_started:
-                how = _how(child.status)
-                print(
-                    f"bt: error: the sweep's process ended before a job of it started: {how}", file=sys.stderr
-                )
+                what = f"the process of sweep {_id(sweep)} ended before a job started"
+                print(f"bt: error: {what}: {_how(child.status)}", file=sys.stderr)
                 return 3
 
     def _wait(self) -> Breach | None:
@@ -200,7 +198,7 @@ def _spawn(command: list[str], environment: dict[str, str]) -> int:
 def _id(sweep: str) -> str:
     import json
 
-    return os.path.basename(json.loads(sweep)["folder"])
+    return os.path.basename(str(json.loads(sweep)["folder"]))
 
 
 def _note(child: _Child, breach: Breach | None, *, innocent: bool) -> None:
