@@ -67,7 +67,7 @@ class Origin:
         with contextlib.suppress(OSError):  # a machine that does not have the folder
             os.chdir(self.cwd)
         if self.process != this_process():
-            _watch(self.process)
+            watch(self.process)
 
 
 def versions(packages: Iterable[str] = ()) -> dict[str, str]:
@@ -100,18 +100,18 @@ def _version(name: str) -> str:
 _watched: set[ProcessIdentity] = set()
 
 
-def _watch(launcher: ProcessIdentity) -> None:
+def watch(launcher: ProcessIdentity) -> None:
     """End this process at once when `launcher` has: whoever goes on with the sweep must find nobody at work."""
     if launcher in _watched:
         return
     _watched.add(launcher)
 
-    def watch() -> None:
+    def until_gone() -> None:
         while not launcher.is_gone():
             time.sleep(_WATCH_S)
         os._exit(1)
 
-    threading.Thread(target=watch, name="bt-watch", daemon=True).start()
+    threading.Thread(target=until_gone, name="bt-watch", daemon=True).start()
 
 
 class WorkerStop:

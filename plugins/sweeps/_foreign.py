@@ -84,11 +84,15 @@ class ForeignLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the chunks of the task and wait for them; a chunk whose worker is gone returns a `WorkersLost`."""
         chunks = [encoded(chunk) for chunk in self.task.work.chunks]
+        self._prepare()
         with LauncherStop(self.task.work.folder, self._on_stop) as stop:
             answers = self._launch(chunks, stop)
             if stop.received:
                 answers.append(returned(stop.error()))
         return answers
+
+    def _prepare(self) -> None:
+        """Get ready to launch, before Ctrl-C and SIGTERM are listened to: some libraries would listen themselves."""
 
     def _on_stop(self) -> None:
         """Hear of the first Ctrl-C or SIGTERM, in its handler."""

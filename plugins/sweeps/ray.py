@@ -63,15 +63,16 @@ class RayLauncher(ForeignLauncher):
 
     def _launch(self, chunks: list[str], stop: LauncherStop) -> list[JobReturn]:
         ray = _quiet_ray()
-        if not ray.is_initialized():
-            self._connect(ray)
         answers = self._one_by_one(chunks, stop, (ray.exceptions.RayError, ConnectionError))
         if stop.received:
             ray.shutdown()
         return answers
 
-    def _connect(self, ray: Any) -> None:
+    def _prepare(self) -> None:
         """Start Ray, or connect to a cluster; it ends with this process."""
+        ray = _quiet_ray()
+        if ray.is_initialized():
+            return
         own = {"num_cpus": self.n_jobs, "object_store_memory": _OBJECT_STORE_BYTES}
         try:
             ray.init(
