@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,17 +150,15 @@ class Sweep:
             refuse_unknown_metric(objective.metric, "the metric")
         names = [objective.metric for objective in objectives]
         rows = self.table.select(["job", "status", *names]).to_pylist()
-        ended = [row for row in rows if row["status"] in list(Ending)]
-        outcomes = [Outcome(r["job"], Ending(r["status"]), metrics={n: r[n] for n in names}) for r in ended]
-        front = pareto_front(outcomes, objectives)
-        if not front:
-            completed = sum(row["status"] == Ending.COMPLETED for row in rows)
+        completed = [row for row in rows if row["status"] == Ending.COMPLETED]
+        found = _front(completed, objectives) if len(objectives) > 1 else _first(completed, objectives[0])
+        if not found:
             raise ConfigError(
                 f"the metric must be one that a job of sweep {self.sweep_id} has produced, was {', '.join(names)}: "
-                f"{completed} of {len(rows)} jobs have completed, none with a value."
+                f"{len(completed)} of {len(rows)} jobs have completed, none with a value."
             )
         jobs = {job.number: job for job in self.jobs}
-        return [jobs[outcome.job] for outcome in (front if len(objectives) > 1 else front[:1])]
+        return [jobs[number] for number in found]
 
     def command(self, job: Job) -> str:
         """Return the command line that repeats `job`, quoted for the shell.
@@ -188,6 +186,22 @@ class Sweep:
             return columns[name][row]
 
         return [row for row in range(self.table.num_rows) if holds(condition, partial(value, row=row))]
+
+
+def _first(rows: Sequence[Mapping[str, Any]], objective: Objective) -> list[int]:
+    """Return the number of the best of completed jobs, the first one of equals; none if none has a value."""
+    sign = 1 if objective.minimize else -1
+    values = ((row[objective.metric], row["job"]) for row in rows)
+    valued = [
+        (sign * value, number) for value, number in values if value is not None and math.isfinite(value)
+    ]
+    return [min(valued)[1]] if valued else []
+
+
+def _front(rows: Sequence[Mapping[str, Any]], objectives: Sequence[Objective]) -> list[int]:
+    """Return the numbers of the completed jobs that no other one beats."""
+    outcomes = (Outcome(row["job"], Ending.COMPLETED, metrics=row) for row in rows)
+    return [outcome.job for outcome in pareto_front(outcomes, objectives)]
 
 
 def defined_values(table: pa.Table, name: str) -> list[Any]:
