@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 
 from hydra._internal.config_repository import ConfigRepository
 from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from bt_framework.cli._sweep_space import Varied, split
 from bt_framework.config import _overrides
 from bt_framework.config import compose as composing
+from bt_framework.config._secrets import secrets_in
+from bt_framework.config._sources import LIST_GROUPS
 from bt_framework.config.conduct import Conduct
 from bt_framework.config.schema import BaseConfig, param
 from bt_framework.config.variants import VariantComposer
@@ -29,6 +32,9 @@ from bt_framework.sweep.sampling import drawn_jobs
 from bt_framework.sweep.space import Space
 
 _Settings = TypeVar("_Settings", bound=BaseConfig)
+
+_NEEDED = [Kind.STRATEGY, *(k for k in Kind if k not in (Kind.STRATEGY, Kind.BARS, *LIST_GROUPS))]
+"""Groups of which every job chooses one option."""
 
 
 @dataclass
@@ -107,6 +113,7 @@ class Planner:
         StorageError
             If the database of a study cannot be used.
         """
+        self._refuse_secrets()
         varied = split(self.overrides, self._options)
         conduct = self.composer.compose(varied.first()).conduct
         refuse_unknown_metric(conduct.sweep.metric, "sweep.metric")
@@ -114,6 +121,14 @@ class Planner:
         made = make(sweeper, varied, settings, conduct)
         self._check(varied.fixed, made.space)
         return Draft(self._plan(sweeper, varied, made, conduct), made.jobs or [], conduct)
+
+    def _refuse_secrets(self) -> None:
+        """Refuse overrides with passwords: they are kept in the plan, and jobs need them as they are."""
+        for shown in secrets_in(self.overrides, self.host.registry.components()):
+            raise ConfigError(
+                f"{shown}: a sweep writes its overrides down, so they must hold no secret. Put it into the "
+                "environment and write ${oc.env:NAME}, or give it as the database's own tools take it."
+            )
 
     def _options(self, group: str) -> list[str]:
         """Names of a group's options, in the folders of packages and of the user too."""
@@ -126,6 +141,7 @@ class Planner:
             *composing.search_paths(self.host, self.config_dirs),
         ):
             searched.append("bt", str(path))
+        Plugins.instance()  # which knows where options may lie
         return ConfigRepository(searched).get_group_options(group)
 
     def _grid(self, sweeper: str, varied: Varied, settings: Mapping[str, Any], conduct: Conduct) -> _Made:
@@ -162,7 +178,9 @@ class Planner:
             problems = []
             for job in alternatives:
                 try:
-                    self.composer.compose([*fixed, *job.overrides]).one(Kind.STRATEGY)
+                    composition = self.composer.compose([*fixed, *job.overrides])
+                    for kind in _NEEDED:
+                        composition.one(kind)
                 except ConfigError as error:
                     problems.append(error)
             if len(problems) == len(alternatives):

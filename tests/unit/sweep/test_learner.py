@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from studies import bowl, new_sweep
 
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.journal import Ending, Outcome
 from bt_framework.sweep.learner import Learner, distribution, text_of, value_of
 from bt_framework.sweep.objectives import Objective, objectives_of, pareto_front
-from bt_framework.sweep.plan import Job, SweepPlan
+from bt_framework.sweep.plan import Job
 from bt_framework.sweep.space import Choices, Interval, Space, Steps
-from bt_framework.sweep.study import StudySettings, load_study, make_study, plan_options
+from bt_framework.sweep.study import load_study, make_study
 
-PLANE = Space({"x": Interval(-5, 5), "y": Interval(-5, 5)})
 MIXED = Space(
     {
         "latency": Choices(("colo", "retail", "'a b'")),
@@ -34,46 +34,12 @@ MIXED = Space(
 Judge = Callable[[Job], Outcome]
 
 
-def bowl(job: Job) -> Outcome:
-    """Return a job whose value is largest at x = 2, y = -1."""
-    x, y = (float(job.varied[key]) for key in ("x", "y"))
-    return Outcome(job.number, Ending.COMPLETED, metrics={"sharpe": -((x - 2) ** 2) - (y + 1) ** 2})
-
-
 def hashed(job: Job) -> Outcome:
     """Return a job with a value, without one, or without success, by what varies."""
     number = sum(map(ord, "".join(job.varied.values())))
     ending = Ending.FAILED if number % 5 == 0 else Ending.PRUNED if number % 5 == 1 else Ending.COMPLETED
     value = None if number % 5 == 2 else number / 7
     return Outcome(job.number, ending, metrics={"sharpe": value, "pnl": value})
-
-
-def new_sweep(
-    path: Path,
-    space: Space = PLANE,
-    *,
-    batch: int = 1,
-    objectives: tuple[Objective, ...] = (),
-    **settings: Any,
-) -> SweepFolder:
-    chosen = StudySettings(**settings)
-    sought = objectives or (Objective("sharpe"),)
-    plan = SweepPlan(
-        sweep_id=path.name,
-        fixed=(),
-        keys=tuple(space.dimensions),
-        config_dirs=(),
-        sweeper="optuna",
-        complete=False,
-        metric=sought[0].metric,
-        minimize=sought[0].minimize,
-        created_at_ns=1,
-        options=plan_options(chosen, space, sought, batch),
-    )
-    folder = SweepFolder(path)
-    folder.create(plan, [])
-    make_study(plan, folder)
-    return folder
 
 
 def run_to_end(folder: SweepFolder, judge: Judge) -> list[dict[str, str]]:
@@ -215,9 +181,7 @@ def test_several_metrics_are_weighed_in_their_own_directions(tmp_path: Path) -> 
 
     def judge(job: Job) -> Outcome:
         x = float(job.varied["x"])
-        metrics = (
-            {"sharpe": x, "max_drawdown": x * x} if x < 4 else {"sharpe": math.nan, "max_drawdown": None}
-        )
+        metrics = {"sharpe": x, "max_drawdown": x * x} if x < 4 else {"sharpe": 9.0, "max_drawdown": None}
         return Outcome(job.number, Ending.COMPLETED, metrics=metrics)
 
     folder = new_sweep(tmp_path / "s", objectives=sought, n_trials=16, startup_trials=4)
