@@ -39,8 +39,8 @@ class ForeignLauncher(Launcher):
 
     Attributes
     ----------
-    module, extra : str
-        Where the other launcher is, and the extra of this package that installs it.
+    option, module, extra : str
+        What it is called, where the other launcher is, and the extra of this package that installs it.
     local : bool
         Whether the workers run on this machine.
     isolates : bool
@@ -50,6 +50,7 @@ class ForeignLauncher(Launcher):
     in_process = False
     isolates = True
     local = True
+    option = ""
     module = ""
     extra = ""
 
@@ -71,9 +72,8 @@ class ForeignLauncher(Launcher):
         try:
             self._foreign = import_module(self.module)
         except ImportError as error:
-            name = type(self).__name__.removesuffix("Launcher").lower()
             raise PluginError(
-                f"hydra/launcher={name} needs the package {error.name or self.module}, which is not installed. "
+                f"hydra/launcher={self.option} needs the package {error.name or self.module}, which is not installed. "
                 f"Install it: pip install 'bt-framework[{self.extra}]'"
             ) from None
         self.n_jobs = fitting(self.n_jobs) if self.local else self.n_jobs

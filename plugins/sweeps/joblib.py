@@ -15,6 +15,7 @@ from hydra_plugins.bt_sweeps._foreign import ForeignLauncher, lost
 class JoblibLauncher(ForeignLauncher):
     """Runs chunks with hydra-joblib-launcher; if one process dies, joblib ends the others too."""
 
+    option = "joblib"
     module = "hydra_plugins.hydra_joblib_launcher.joblib_launcher"
     extra = "joblib"
     isolates = False

@@ -42,6 +42,7 @@ class RayLauncher(ForeignLauncher):
         What Ray reserves for a chunk; 0 reserves no memory.
     """
 
+    option = "ray"
     module = "hydra_plugins.hydra_ray_launcher.ray_launcher"
     extra = "ray"
 

@@ -26,6 +26,7 @@ _LONG_MIN = 60 * 24 * 365
 class LocalLauncher(ForeignLauncher):
     """Runs each chunk in a process of its own on this machine, as Slurm would: to try things out."""
 
+    option = "submitit_local"
     module = "hydra_plugins.hydra_submitit_launcher.submitit_launcher"
     extra = "slurm"
 
@@ -53,6 +54,7 @@ class SlurmLauncher(ForeignLauncher):
         Of hydra-submitit-launcher: those that name no commands.
     """
 
+    option = "submitit_slurm"
     module = "hydra_plugins.hydra_submitit_launcher.submitit_launcher"
     extra = "slurm"
     local = False

@@ -1,0 +1,181 @@
+"""Launchers: whoever runs the jobs, the results are the same, nothing is lost, and nobody is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sweep_place import Place, finished, make_place, wait_until
+
+from bt_framework.errors import PluginError
+from bt_framework.results.folder import RunFolder
+
+PROCESSES = ["processes", "joblib", "submitit_local", "ray"]
+_LONG = pytest.mark.long
+SHORT = ["processes", "joblib", *(pytest.param(name, marks=_LONG) for name in ("submitit_local", "ray"))]
+_DEADLINE_S = 60
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture
+def place(tmp_path: Path, store: Path, write_package: Callable[..., Path]) -> Place:
+    place = make_place(tmp_path, store, write_package)
+    # What a test starts is known by it, whichever group or session it goes to.
+    place.environment["BT_TEST_MARK"] = uuid.uuid4().hex
+    return place
+
+
+def left_behind(place: Place) -> list[str]:
+    """Command lines of the processes that the place has started and that still run, but for an agent of Ray's.
+
+    That one looks for its parent now and then.
+    """
+    mark = f"BT_TEST_MARK={place.environment['BT_TEST_MARK']}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return [command for command in found if "DashboardAgent" not in command]
+
+
+def wait_for_nobody(place: Place) -> None:
+    deadline = time.monotonic() + _DEADLINE_S
+    while left_behind(place):
+        assert time.monotonic() < deadline, left_behind(place)
+        time.sleep(0.05)  # they need the processor to end
+
+
+JOBS = ["strategy.lots=1,2,3", "plain=false,true", "sweep.workers=2"]
+
+
+def runs_of(place: Place) -> pa.Table:
+    return pq.read_table(place.folders[-1].path / "runs.parquet")
+
+
+def processes_of(place: Place) -> int:
+    """Processes that ran jobs of the newest sweep."""
+    return len({worker.rpartition(":")[0] for worker in runs_of(place)["worker"].to_pylist()})
+
+
+@pytest.fixture(scope="module")
+def tables() -> list[bytes]:
+    """The table that the threads launcher makes of `JOBS`, once it was asked for."""
+    return []
+
+
+@pytest.mark.parametrize("launcher", PROCESSES)
+def test_the_table_is_the_same_to_the_byte_and_nothing_is_compiled_again(
+    launcher: str, place: Place, tables: list[bytes]
+) -> None:
+    if not tables:
+        code, _, err = place.sweep(*JOBS)
+        assert code == 0, err
+        assert "strategies in plain Python hold up other threads: their jobs run in 2 processes" in err
+        assert processes_of(place) == 3  # the one with threads, and two
+        tables.append((place.folders[-1].path / "table.parquet").read_bytes())
+    code, _, err = place.sweep(f"hydra/launcher={launcher}", "rerun=true", *JOBS)
+    assert code == 0, err
+    assert (place.folders[-1].path / "table.parquet").read_bytes() == tables[0]
+    assert not any(runs_of(place)["reused"].to_pylist())
+    assert processes_of(place) == (6 if launcher == "submitit_local" else 2)
+    records = [RunFolder(Path(folder)).record() for folder in runs_of(place)["run_dir"].to_pylist()]
+    assert [(record.jit, record.status) for record in records] == 6 * [("hit", "completed")]
+    assert sorted(path.name for path in place.work.iterdir()) == ["options", "runs", "sweeps"]
+    wait_for_nobody(place)
+
+
+@pytest.mark.parametrize("launcher", SHORT)
+def test_a_worker_that_is_killed_costs_its_job_only(launcher: str, place: Place) -> None:
+    code, _, err = place.sweep(
+        f"hydra/launcher={launcher}", "sweep.workers=2", "strategy.lots=1,2,3", "strategy.what=none,kill"
+    )
+    assert code == 3
+    assert "3 of 6 jobs have failed" in err
+    assert list(place.errors()) == [1, 3, 5]
+    assert all("its process ended" in error for error in place.errors().values())
+    assert "raylet" not in err
+    wait_for_nobody(place)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["group", "process"])
+@pytest.mark.parametrize("launcher", SHORT)
+def test_a_stop_ends_the_workers_and_what_is_left_is_run_later(
+    launcher: str, number: signal.Signals, place: Place
+) -> None:
+    """Ctrl-C goes to the whole group of a terminal, SIGTERM to one process."""
+    process = place.start_sweep(
+        f"hydra/launcher={launcher}", "sweep.workers=2", "strategy.lots=range(1,31)", "strategy.slow_s=1"
+    )
+    wait_until(lambda: any(state.running for state in place.states.values()), process)
+    send = os.killpg if number is signal.SIGINT else os.kill
+    send(process.pid, number)
+    code, _, err = finished(process)
+    assert code == 128 + number, err
+    assert "Go on with: bt sweep resume" in err
+    wait_for_nobody(place)
+    assert not (place.folders[-1].path / "stop").exists()
+    assert not place.errors()
+    assert sum(state.ending is not None for state in place.states.values()) < 20
+
+
+@pytest.mark.parametrize("launcher", SHORT)
+def test_workers_end_when_the_process_that_launched_them_is_killed(launcher: str, place: Place) -> None:
+    process = place.start_sweep(
+        f"hydra/launcher={launcher}", "sweep.workers=2", "strategy.lots=range(1,31)", "strategy.slow_s=1"
+    )
+    wait_until(lambda: any(state.running for state in place.states.values()), process)
+    process.kill()
+    finished(process)
+    wait_for_nobody(place)
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "ray", "submitit_local", "submitit_slurm"])
+def test_a_launcher_that_is_not_installed_is_named_with_the_line_that_installs_it(
+    launcher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hydra_plugins.bt_sweeps import joblib, ray, submitit
+
+    classes = {
+        "joblib": joblib.JoblibLauncher,
+        "ray": ray.RayLauncher,
+        "submitit_local": submitit.LocalLauncher,
+        "submitit_slurm": submitit.SlurmLauncher,
+    }
+    made = classes[launcher]()
+    monkeypatch.setitem(sys.modules, made.module, None)
+    with pytest.raises(PluginError, match=r"pip install 'bt-framework\[(joblib|ray|slurm)\]'") as caught:
+        made.setup(hydra_context=None, task_function=None, config=None)
+    assert f"hydra/launcher={launcher} needs the package" in str(caught.value)
+
+
+def test_slurm_that_is_not_there_is_one_message_before_the_first_job(place: Place) -> None:
+    place.environment["PATH"] = str(place.work)
+    code, _, err = place.sweep("hydra/launcher=submitit", "strategy.lots=1,2")
+    assert code == 2
+    assert err.startswith("bt: error: hydra/launcher=submitit_slurm needs sbatch and srun")
+    assert not place.folders
+
+
+def test_options_of_launchers_that_run_commands_are_refused(place: Place) -> None:
+    for launcher, key in (("submitit_slurm", "setup"), ("ray", "init"), ("joblib", "initializer")):
+        code, _, err = place.sweep(
+            f"hydra/launcher={launcher}", f"+hydra.launcher.{key}=[x]", "strategy.lots=1,2"
+        )
+        assert (code, place.folders) == (2, []), err
+        assert "Traceback" not in err
+        assert key in err
