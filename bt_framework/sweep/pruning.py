@@ -156,9 +156,8 @@ class ProfitAt:
             Sum over the instruments in the last sample up to that time; 0 before the first one.
         """
         ts, profits = self._samples(tables["equity"])
-        # Rows of this instant, or the rest of a sample that the slice has cut, may still come.
-        known_ts = local_ts if self._rest is None else int(self._rest["local_ts"][0])
-        while self._next < len(self._times_ns) and self._times_ns[self._next] < known_ts:
+        # Rows of this very instant may still come: a slice may end between those of one sample.
+        while self._next < len(self._times_ns) and self._times_ns[self._next] < local_ts:
             at = int(np.searchsorted(ts, self._times_ns[self._next], side="right"))
             yield self._next, float(profits[at])
             self._next += 1
