@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def resume(sweep_id: str, overrides: Sequence[str], folder: str) -> int:
     plan = sweep.plan()
     if Path(plan.cwd).is_dir():
         os.chdir(plan.cwd)
-    print(f"resuming sweep {sweep.path}")
+    print(f"resuming sweep {sweep.path}", file=sys.stderr)
     with supervised() as link:
         return run_sweep([*plan.command, *overrides], plan.config_dirs, ["--multirun"], Calling(sweep, link))
 

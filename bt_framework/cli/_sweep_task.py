@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -170,7 +171,8 @@ class SweepTask:
         print(
             f"resuming sweep {folder.path}"
             if folder
-            else f"no sweep of this plan in {sweeps}: a new one starts"
+            else f"no sweep of this plan in {sweeps}: a new one starts",
+            file=sys.stderr,
         )
         return folder
 
