@@ -126,9 +126,8 @@ class Sweep:
         self.column(name, "the column to sort by")
         values = defined_values(self.table, name)
         defined = [row for row in rows if values[row] is not None]
-        defined.sort(
-            key=values.__getitem__, reverse=descending
-        )  # reversed, equals keep their order all the same
+        # Reversed, equals keep their order all the same.
+        defined.sort(key=values.__getitem__, reverse=descending)
         rows = [*defined, *(row for row in rows if values[row] is None)]
         return self.table.take(pa.array(rows[:limit], pa.int64()))
 

@@ -155,6 +155,11 @@ def test_equal_values_share_a_place_and_different_ones_do_not_unless_they_are_pa
     assert np.abs(axis.spread(np.arange(len(values), dtype=float)) - axis.heights).max() <= 0.04
 
 
+def test_long_labels_that_differ_in_the_middle_are_numbered():
+    labels = [f"{'a' * 20}{middle * 20}{'c' * 20}" for middle in "xy"]
+    assert shortened([*labels, "colo"])[1:] == ("2: aaaaaaaaaaaaa…ccccccccccccc", "3: colo")
+
+
 @given(st.lists(st.text(max_size=80), min_size=1, max_size=8, unique=True))
 def test_short_labels_are_as_different_as_the_long_ones(labels):
     found = shortened(labels)

@@ -72,6 +72,7 @@ def test_a_row_says_what_became_of_its_job(tmp_path):
     assert table["sharpe"].to_pylist() == [1.5, None, None, None]
     assert table["trades"].to_pylist() == [0, None, 2, None]
     assert table["result_hash"].to_pylist() == ["0" * 64, None, f"{2:064x}", None]
+    assert runs["job"].to_pylist() == [0, 1, 2, 3]
     assert runs["run_id"].to_pylist() == ["run-000000", None, "run-000002", None]
     assert runs["wall_s"].to_pylist() == [0.1, None, 0.1, None]
     assert runs["attempts"].to_pylist() == [1, 1, 1, 0]
