@@ -65,8 +65,9 @@ def _bare(rounds: int) -> None:
     from bt_framework.sweep.plan import Job, SweepPlan
     from bt_framework.sweep.work import JobRunner, SweepWork
 
-    folder = work_dir() / "sweep" / "bare"
-    plan = SweepPlan("bare", tuple(_base()), ("strategy.entry_z", "queue"), (), "grid", True, "pnl", False, 0)
+    folder = work_dir() / "sweep" / f"bare-{os.getpid()}"  # where no run is that could be used again
+    fixed = (*_base(), f"runs_dir={folder / 'runs'}")
+    plan = SweepPlan("bare", fixed, ("strategy.entry_z", "queue"), (), "grid", True, "pnl", False, 0)
     runner, composer = JobRunner(SweepWork(plan, folder)), VariantComposer(discover())
     jobs = [
         Job(number, {"strategy.entry_z": z, "queue": QUEUES[number % len(QUEUES)]})
