@@ -258,11 +258,9 @@ def equity_interval_ns(feeds: Sequence[StoredFeed], settings: Settings) -> int:
 
 
 def load_inputs(
-    parts: Parts, feeds: Sequence[StoredFeed], settings: Settings, *, shared: bool = False
+    parts: Parts, feeds: Sequence[StoredFeed], settings: Settings, shared: bool
 ) -> Mapping[str, Any]:
-    """Return what the strategy takes from the stores, such as parameters that were estimated earlier.
-
-    `shared` says whether further runs will want the same features.
+    """Return what the strategy takes from the stores, such as parameters estimated earlier; see `RunFeatures.shared`.
 
     Raises
     ------
@@ -270,18 +268,15 @@ def load_inputs(
         If it takes something, and the data's prices are of another scale: adjusted for actions after the start.
     """
     from bt_framework.engine.strategy import Strategy
-    from bt_framework.features import FeatureCache, RunFeatures
-    from bt_framework.features.given import GivenFeed
+    from bt_framework.features import RunFeatures
 
     if not isinstance(parts.strategy, Strategy):
         return {}
-    start_ts, end_ts = common_interval(feeds, settings)
-    given = [GivenFeed(f.spec.symbol, f.content_hash, f.open, f.spec.tick_size) for f in feeds]
-    features = RunFeatures(FeatureCache(Path(settings.store_dir)), given, start_ts, end_ts, shared)
-    parts.strategy.features = features
+    interval = common_interval(feeds, settings)
+    features = parts.strategy.features = RunFeatures.of(settings.store_dir, feeds, interval, shared=shared)
     symbols = [feed.spec.symbol for feed in feeds]
     parts.strategy.data_starts_ts = tuple(feed.first_local_ts for feed in feeds)
-    taken = parts.strategy.load(Path(settings.store_dir), symbols, start_ts)
+    taken = parts.strategy.load(Path(settings.store_dir), symbols, interval[0])
     if taken and any(feed.report.notes.get("adjust") == "backward" for feed in feeds):
         raise ConfigError(
             "data.adjust must be point_in_time or none where a strategy takes something from the store, was backward: "
@@ -414,7 +409,7 @@ def describe(
         started_at_ns=time.time_ns(),
         jit="hit" if program.cached else "miss",
         mode="plain" if parts.plain else "compiled",
-        versions=_versions(parts.packages),
+        versions={**_library_versions(), **dict(parts.packages)},
         data_grade=_grade(feeds),
         books=tuple(f"{f.spec.symbol}: {book.reason}" for f, book in zip(feeds, books, strict=True)),
         latency={f.spec.symbol: lat.percentiles for f, lat in zip(feeds, latencies, strict=True)},
@@ -586,10 +581,6 @@ def _grade_of(feeds: tuple[tuple[str, str, tuple[Finding, ...], Timing], ...]) -
             for symbol, f in found
         ],
     }
-
-
-def _versions(packages: Sequence[tuple[str, str]]) -> Mapping[str, str]:
-    return {**_library_versions(), **dict(packages)}
 
 
 @lru_cache(maxsize=1)

@@ -152,8 +152,8 @@ class Run:
         latencies = assembly.load_latencies(parts, feeds, settings, self._console.notice)
         program = assembly.build_program(parts)
         books = assembly.choose_books(parts, feeds)
-        inputs = assembly.load_inputs(parts, feeds, settings)
         sweep = self._surroundings.sweep
+        inputs = assembly.load_inputs(parts, feeds, settings, sweep != ALONE)
         context = assembly.describe(composition, parts, feeds, program, books, latencies, inputs, sweep=sweep)
         return _Prepared(context, parts, feeds, program, books, latencies)
 

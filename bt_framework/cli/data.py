@@ -80,6 +80,24 @@ def rm(what: Sequence[str], everything: bool) -> None:
 
 
 @data.command()
+@click.argument("what", nargs=-1)
+@click.option("--rm", "removes", is_flag=True, help="Remove them instead; without WHAT all.")
+def features(what: Sequence[str], removes: bool) -> None:
+    """List arrays that were computed for strategies and are kept: WHAT to remove are names, or keys as they begin."""
+    from bt_framework.cli._features import list_features, remove_features
+    from bt_framework.features import FeatureCache
+
+    names = [name for name in what if "=" not in name]
+    if names and not removes:
+        raise click.UsageError("All features are listed; name some to remove with --rm.")
+    cache = FeatureCache(_store([name for name in what if "=" in name]).root)
+    if removes:
+        remove_features(cache, names)
+    else:
+        list_features(cache)
+
+
+@data.command()
 @click.argument("files", nargs=-1, required=True)
 @click.option(
     "--repair", is_flag=True, help="Repair what rules can repair, show the changes, and examine the result."

@@ -40,6 +40,16 @@ def all_updated(market, s):
 
 
 @kernel
+def has_moved(s, asset, px):
+    """Whether an instrument has had another price than its first, `px` being that of this sample."""
+    if s.moved[asset] == 0:
+        if s.first_px[asset] == 0:
+            s.first_px[asset] = px
+        s.moved[asset] = 1 if px != s.first_px[asset] else 0
+    return s.moved[asset] == 1
+
+
+@kernel
 def all_moved(market, s, p):
     """Whether every instrument has had another price than its first: no ratio can be learnt of a constant one.
 
@@ -48,11 +58,7 @@ def all_moved(market, s, p):
     moved = True
     for asset in range(len(s.moved)):
         if s.moved[asset] == 0:
-            px = sample_px(market, asset, p)
-            if s.first_px[asset] == 0:
-                s.first_px[asset] = px
-            s.moved[asset] = 1 if px != s.first_px[asset] else 0
-            moved = moved and s.moved[asset] == 1
+            moved = has_moved(s, asset, sample_px(market, asset, p)) and moved
     return moved
 
 

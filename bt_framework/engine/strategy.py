@@ -20,12 +20,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bt_framework.errors import ConfigError, PluginError
 from bt_framework.results.run import Instrument
+
+if TYPE_CHECKING:
+    from bt_framework.features import RunFeatures
 
 WAKES = {"on_timer": 1, "on_book": 2, "on_order": 3}
 """The number with which the loop gives the reason of a wake-up."""
@@ -74,6 +77,12 @@ class Strategy(ABC):
     """When each instrument's data begins, ns UTC, at the start of the run or before; set before `load`.
 
     Bars that are traded at prices of one point in time are comparable with the first of them, not with the run's first.
+    """
+
+    features: RunFeatures | None = None
+    """What asks for arrays that are computed once per machine, see `bt_framework.features`; set before `load`.
+
+    Kernels get at them in what `work` returns.
     """
 
     def load(self, store_dir: Path, symbols: Sequence[str], start_ts: int) -> Mapping[str, Any]:

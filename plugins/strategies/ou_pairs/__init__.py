@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bt_framework.config.schema import param
-from bt_framework.engine.legs import LegsConfig
+from bt_framework.engine.legs import LegsConfig, PriceKind
 from bt_framework.engine.strategy import Kernels, Strategy, params_record
 from bt_framework.errors import ConfigError
 from bt_framework.results.run import Instrument
@@ -115,6 +115,7 @@ class OuPairsStrategy(Strategy):
     def __init__(self, config: OuPairs) -> None:
         self._config = config
         self._stored: Stored | None = None
+        self._path: Mapping[str, np.ndarray] | None = None
         self.timer_ns = int(config.sample_ns)
         wake = "on_timer" if self.timer_ns else "on_book"
         plain = config.thresholds is ThresholdMethod.z and config.estimator is Estimator.ml
@@ -122,8 +123,9 @@ class OuPairsStrategy(Strategy):
         self.kernels = Kernels(**{wake: kernel})
 
     def load(self, store_dir: Path, symbols: Sequence[str], start_ts: int) -> Mapping[str, Any]:
-        """Take the pair's newest parameters, if that is wanted."""
+        """Take the pair's newest parameters, if that is wanted; the path of the estimates, if others want it too."""
         if self._config.warm_start is WarmStart.none:
+            self._path = self._shared_path()
             return {}
         from bt_plugins.strategies.ou_pairs._stored import stored_parameters
 
@@ -131,6 +133,17 @@ class OuPairsStrategy(Strategy):
             self._config, store_dir, symbols, start_ts, min(self.data_starts_ts, default=start_ts)
         )
         return self._stored.taken
+
+    def _shared_path(self) -> Mapping[str, np.ndarray] | None:
+        config = self._config
+        plain = config.thresholds is ThresholdMethod.z and config.estimator is Estimator.ml
+        if self.features is None or not (self.features.shared and plain and self.timer_ns):
+            return None
+        if config.price is not PriceKind.mid:
+            return None
+        from bt_plugins.strategies.ou_pairs._path import path_of
+
+        return path_of(config, self.features)
 
     def params(self, instruments: Sequence[Instrument]) -> np.record:
         """Return the configuration's numbers, those of the filter as stored if they were."""
@@ -145,10 +158,17 @@ class OuPairsStrategy(Strategy):
         state = record(STATE, **levels)
         if self._stored:
             self._stored.fill(state)
+        if self._path is not None:
+            state.path_samples = int(self._path["samples"][0])
         return state
 
     def work(self, instruments: Sequence[Instrument]) -> np.ndarray:
-        """Return ring buffers of x and y, and of the samples' times where they vary, shape (2 or 3, window)."""
+        """Return ring buffers of x and y, and of the samples' times where they vary, shape (2 or 3, window).
+
+        With a path, it lies behind the first two.
+        """
+        if self._path is not None:
+            return self._path["work"]
         return np.zeros((2 if self.timer_ns else 3, self._config.window))
 
 

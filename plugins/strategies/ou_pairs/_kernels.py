@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from bt_framework.engine.leg_kernels import (
-    all_moved,
     all_updated,
     close_legs,
     commit_pair,
+    has_moved,
     record_refusal,
     sample_px,
     work_legs,
@@ -39,10 +39,16 @@ STATE = np.dtype(
         ("least_sd", "f8"),
         ("news_from_ts", "i8"),
         ("in_filter", "i8"),
+        ("path_samples", "i8"),
     ]
 )
 """``least_sd`` is what rounding may leave of collinear legs, ``news_from_ts`` when the first bar closes that a stored
-filter has not seen, ``in_filter`` whether this sample has been taken in before."""
+filter has not seen, ``in_filter`` whether this sample has been taken in before, ``path_samples`` how many samples there
+are to follow of the path in `w`."""
+
+PATH_FIELDS = 8
+"""Of each sample in the path: both prices, hedge_ratio, mu, stationary_sd, half_life_s, ready, and whether the
+estimates were refused. They lie one after the other behind the first two rows of `w`."""
 
 _ENTER, _EXIT = int(SignalKind.ENTER), int(SignalKind.EXIT)
 _STOP, _FLATTEN = int(SignalKind.STOP), int(SignalKind.FLATTEN)
@@ -115,6 +121,74 @@ def estimate(prices, s, w, p, dt_s, optimal):
 
 
 @kernel
+def begin(s, p, y, x):
+    """Start at the first sample, of log prices y and x."""
+    s.log_px_0[0], s.log_px_0[1], s.armed = y, x, 1
+    prior_0, prior_1 = p.intercept_prior_sd**2, p.hedge_ratio_prior_sd**2
+    kalman_reset(s.kalman, 0.0, p.hedge_ratio_prior, prior_0, prior_1)
+
+
+@kernel
+def learn(s, w, p, prices, steps, optimal):
+    """Take in one sample.
+
+    Parameters
+    ----------
+    s, w, p
+        As kernels have them.
+    prices : (float, float)
+        Of the first instrument and the second.
+    steps : (float, float, float)
+        Tick sizes of both, and the time between samples, seconds.
+    optimal : int or None
+        See `estimate`.
+    """
+    y, x = math.log(prices[0]) - s.log_px_0[0], math.log(prices[1]) - s.log_px_0[1]
+    # What rounding to ticks leaves of the spread of legs that are multiples of each other.
+    noise = math.hypot(steps[0] / prices[0], s.kalman.hedge_ratio * steps[1] / prices[1])
+    s.least_sd = max(_ROUNDING_SD, 0.5 * noise)
+    moved_0 = has_moved(s, 0, prices[0])
+    moved_1 = has_moved(s, 1, prices[1])
+    if not (moved_0 and moved_1):
+        s.least_sd = math.inf
+    estimate((y, x), s, w, p, steps[2], optimal)
+
+
+@kernel
+def path_at(w, sample, name):
+    """A field of a sample in the path."""
+    place = sample * PATH_FIELDS + name
+    return w[2 + place // w.shape[1], place % w.shape[1]]
+
+
+@kernel
+def follow_path(s, w, prices):
+    """Take the estimates of this sample from the path; False if the path is of other prices or at its end.
+
+    All samples so far were those of the path, and its estimates at a sample depend on no later one.
+    """
+    at = s.samples
+    if at >= s.path_samples or path_at(w, at, 0) != prices[0] or path_at(w, at, 1) != prices[1]:
+        return False
+    s.samples += 1
+    s.hedge_ratio, s.mu, s.stationary_sd = path_at(w, at, 2), path_at(w, at, 3), path_at(w, at, 4)
+    s.half_life_s, s.ready = path_at(w, at, 5), int(path_at(w, at, 6))
+    if path_at(w, at, 7) > 0:
+        s.refused = max(s.refused, 1)
+    return True
+
+
+@kernel
+def leave_path(s, w, p, steps):
+    """Learn from the samples so far what the path has saved learning, to go on without it."""
+    samples, refused = s.samples, s.refused
+    s.samples, s.path_samples = 0, 0
+    for at in range(samples):
+        learn(s, w, p, (path_at(w, at, 0), path_at(w, at, 1)), steps, None)
+    s.refused = refused
+
+
+@kernel
 def mean_step_s(now_ts, s, w):
     """Note when this sample is taken; the mean time between samples of the window that it completes, seconds."""
     capacity = w.shape[1]
@@ -156,20 +230,20 @@ def step(views, records, by_update, optimal):
     if sampled:
         y, x = math.log(px_0), math.log(px_1)
         if s.armed == 0 and s.samples == 0:  # a state that was stored goes on instead
-            s.log_px_0[0], s.log_px_0[1], s.armed = y, x, 1
-            prior_0, prior_1 = p.intercept_prior_sd**2, p.hedge_ratio_prior_sd**2
-            kalman_reset(s.kalman, 0.0, p.hedge_ratio_prior, prior_0, prior_1)
+            begin(s, p, y, x)
         y, x = y - s.log_px_0[0], x - s.log_px_0[1]
         dt_s = p.sample_ns / _NS_PER_S
         if by_update is not None:
             dt_s = mean_step_s(market.now_ts(), s, w)
         s.in_filter = 1 if market.now_ts() < s.news_from_ts else 0
-        # What rounding to ticks leaves of the spread of legs that are multiples of each other.
-        noise = math.hypot(market.tick_size(0) / px_0, s.kalman.hedge_ratio * market.tick_size(1) / px_1)
-        s.least_sd = max(_ROUNDING_SD, 0.5 * noise)
-        if not all_moved(market, s, p):
-            s.least_sd = math.inf
-        estimate((y, x), s, w, p, dt_s, optimal)
+        steps = (market.tick_size(0), market.tick_size(1), dt_s)
+        followed = False
+        if by_update is None and optimal is None and s.path_samples > 0:
+            followed = follow_path(s, w, (px_0, px_1))
+            if not followed:
+                leave_path(s, w, p, steps)
+        if not followed:
+            learn(s, w, p, (px_0, px_1), steps, optimal)
         if s.stationary_sd > 0 and not closing:
             trade(market, account, out, p, s, y - s.hedge_ratio * x)
         if not closing:
