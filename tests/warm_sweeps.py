@@ -96,7 +96,8 @@ class WarmServer:
     def __init__(self, folder: Path) -> None:
         self.options = folder / "options"
         site = _write_package(folder / "site", self.options)
-        paths = os.pathsep.join([str(site), str(Path(__file__).parent / "integration")])
+        given = [os.environ["PYTHONPATH"]] if "PYTHONPATH" in os.environ else []
+        paths = os.pathsep.join([str(site), str(Path(__file__).parent / "integration"), *given])
         self._server = subprocess.Popen(
             [sys.executable, __file__, *RUN, f"hydra.searchpath=[{self.options}]"],
             cwd=folder,

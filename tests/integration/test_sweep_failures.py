@@ -157,8 +157,9 @@ def under_way(folder: SweepFolder) -> Callable[[], bool]:
     return check
 
 
-@pytest.mark.parametrize("to_group", [False, True], ids=["to the process", "to its group"])
-@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+@pytest.mark.parametrize(
+    ("number", "name", "to_group"), [(signal.SIGINT, "Ctrl-C", True), (signal.SIGTERM, "SIGTERM", False)]
+)
 def test_a_stop_starts_nothing_new_and_says_how_to_go_on(
     warm_place: WarmPlace, number: signal.Signals, name: str, to_group: bool
 ) -> None:

@@ -1,6 +1,6 @@
 """kill -9 at any moment, of the supervisor, its child or both: resumed, a sweep leaves the same table to the byte.
 
-``BT_KILLS=100`` kills as many times instead of four times.
+``BT_KILLS=100`` kills as many times instead of three times.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from warm_sweeps import WarmPlace, WarmProcess, WarmServer
 from bt_framework.sweep.folder import TABLE_FILE, SweepFolder
 from bt_framework.sweep.journal import Ending, read_states
 
-KILLS = int(os.environ.get("BT_KILLS", 4))
+KILLS = int(os.environ.get("BT_KILLS", 3))
 JOBS = [{"strategy.lots": str(n), "strategy.slow_s": "0.05"} for n in range(1, 9)]
 
 

@@ -12,7 +12,7 @@ import pytest
 from warm_sweeps import WarmPlace, WarmServer
 
 from bt_framework.cli.main import main
-from bt_framework.sweep.folder import TABLE_FILE, SweepFolder
+from bt_framework.sweep.folder import TABLE_FILE, SweepFolder, sweep_folders
 from bt_framework.sweep.journal import Ending, read_states
 
 LOTS = [{"strategy.lots": str(n)} for n in range(1, 5)]
@@ -67,19 +67,22 @@ def test_resume_true_goes_on_with_the_newest_sweep_of_the_same_plan_however_it_i
     assert f"resuming sweep {place.sweeps[0].path}" in printed[2]
 
 
-def test_resume_true_starts_a_sweep_of_another_plan_and_reuses_identical_runs(resumed) -> None:
+def test_resume_true_starts_a_sweep_of_another_plan(resumed) -> None:
     place, _ = resumed
-    runs = len(place.runs)
-    code, printed = place.bt_sweep("strategy.lots=1,2,3", "resume=true")
+    code, printed = place.bt_sweep("strategy.lots=1,2", "resume=true", "sweep.dir=others")
     assert code == 0, printed
-    assert "no sweep of this plan in sweeps: a new one starts" in printed
-    assert len(place.sweeps) == 2
-    # The runs of the same configuration have another `until`, which is part of it.
-    assert len(place.runs) == runs + 3
-    code, printed = place.bt_sweep("strategy.lots=1,2,3,4", "note=twice")
+    assert "no sweep of this plan in others: a new one starts" in printed
+    assert len(sweep_folders(place.path / "others")) == 1
+
+
+def test_identical_runs_of_another_sweep_are_reused_which_is_told(warm_place: WarmPlace) -> None:
+    first, second = (warm_place.sweep(name, LOTS[:count]) for name, count in (("three", 3), ("four", 4)))
+    assert warm_place.run(first)[0] == 0
+    code, printed = warm_place.run(second)
     assert code == 0, printed
     assert "4 of 4 jobs completed, 3 of them reused" in printed
-    assert len(place.runs) == runs + 4
+    assert len(warm_place.runs) == 4
+    assert run_ids(first) == run_ids(second)[:3]
 
 
 def test_a_sweep_that_is_under_way_is_refused_to_others(warm_place: WarmPlace) -> None:
