@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -243,8 +243,9 @@ class Halt:
         return self._set
 
     def set(self) -> None:
-        """End the jobs of all processes at their slices."""
-        self._path.touch()
+        """End the jobs of all processes at their slices, as far as they share the folder."""
+        with suppress(OSError):
+            self._path.touch()
         self._next = -math.inf
 
 

@@ -15,16 +15,14 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
-from bt_framework.errors import BtError, PluginError
+from bt_framework.errors import PluginError
 from bt_framework.interrupt import StopSignals
 from bt_framework.results.process import ProcessIdentity, this_process
+from bt_framework.sweep.folder import STOP_FILE
 
 if TYPE_CHECKING:
     from bt_framework.sweep.journal import Outcome
     from bt_framework.sweep.work import SweepWork
-
-STOP_FILE = "stop"
-"""Is in a sweep's folder while its workers are to end."""
 
 _WATCH_S = 0.5
 """How often a worker looks whether the process that launched it is there."""
@@ -114,35 +112,6 @@ def watch(launcher: ProcessIdentity) -> None:
     threading.Thread(target=until_gone, name="bt-watch", daemon=True).start()
 
 
-class WorkerStop:
-    """Ends the jobs of a worker: at a signal of its own, or when the sweep is told to end.
-
-    Parameters
-    ----------
-    signals : StopSignals
-        Of this process.
-    folder : Path
-        The sweep's.
-    """
-
-    def __init__(self, signals: StopSignals, folder: Path) -> None:
-        self._signals = signals
-        self._file = folder / STOP_FILE
-
-    @property
-    def received(self) -> bool:
-        """Whether the jobs are to end."""
-        return self._signals.received or self._file.exists()
-
-    def defer(self) -> None:
-        """From now on nothing is raised."""
-        self._signals.defer()
-
-    def error(self) -> BtError:
-        """Return why."""
-        return self._signals.error()
-
-
 def run_chunk(work: SweepWork, origin: Origin, number: int) -> list[Outcome]:
     """Run a chunk in this process, which does nothing else.
 
@@ -154,7 +123,7 @@ def run_chunk(work: SweepWork, origin: Origin, number: int) -> list[Outcome]:
     origin.settle()
     with StopSignals() as signals:
         signals.defer()
-        return work.run_chunk(number, WorkerStop(signals, work.folder))
+        return work.run_chunk(number, signals)
 
 
 class LauncherStop(StopSignals):

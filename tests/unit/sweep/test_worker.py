@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from bt_framework.errors import PluginError
-from bt_framework.interrupt import StopSignals
 from bt_framework.results.process import ProcessIdentity
-from bt_framework.sweep.worker import STOP_FILE, LauncherStop, Origin, WorkerStop, versions
+from bt_framework.sweep.folder import STOP_FILE
+from bt_framework.sweep.worker import LauncherStop, Origin, versions
 
 
 def test_an_origin_survives_the_way_to_a_worker() -> None:
@@ -57,10 +57,9 @@ def test_a_worker_of_another_machine_is_not_ended() -> None:
 def test_a_stop_is_told_to_workers_by_a_file_that_goes_away(tmp_path: Path) -> None:
     told = []
     (tmp_path / STOP_FILE).touch()  # of a launcher that was killed
-    with StopSignals() as signals, LauncherStop(tmp_path, lambda: told.append(1)) as stop:
-        worker = WorkerStop(signals, tmp_path)
-        assert (stop.received, worker.received) == (False, False)
+    with LauncherStop(tmp_path, lambda: told.append(1)) as stop:
+        assert (stop.received, (tmp_path / STOP_FILE).exists()) == (False, False)
         signal.raise_signal(signal.SIGTERM)
-        assert (stop.received, worker.received, told) == (True, True, [1])
+        assert (stop.received, (tmp_path / STOP_FILE).exists(), told) == (True, True, [1])
         assert "SIGTERM" in str(stop.error())
     assert not (tmp_path / STOP_FILE).exists()
