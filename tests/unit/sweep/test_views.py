@@ -139,6 +139,16 @@ def test_a_job_that_is_tried_again_counts_once_as_it_ended_last(capsys, sweep, c
     assert capsys.readouterr().err.count("has failed") == 2
 
 
+def test_a_job_that_is_told_of_twice_is_reused_once(capsys, sweep, clock):
+    view = PlainView(5.0, clock)
+    sweep.begin(view)
+    for _ in range(2):
+        sweep.started(0)
+        sweep.ended(0, 1.0, reused=True)
+        sweep.update(view)
+    assert (view.tally.done, view.tally.reused) == (1, 1)
+
+
 def test_the_smallest_value_is_the_best_if_the_sweep_says_so_and_the_first_of_equals(capsys, tmp_path, clock):
     sweep = HandMade(tmp_path, minimize=True)
     view = PlainView(5.0, clock)
