@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, O
 
 from bt_framework.config import _overrides
 from bt_framework.errors import ConfigError
+from bt_framework.sweep.plan import is_conduct
 from bt_framework.sweep.space import Choices, Dimension, Space, Steps, interval
 
 _TAGS = frozenset({"log"})
@@ -84,6 +85,10 @@ def split(overrides: Sequence[str], options: Options) -> Varied:
                 fixed.append(text)
                 keys.add(key.lstrip("+"))
             continue
+        if is_conduct(text):
+            raise ConfigError(
+                f"{text}: {key} says how jobs are carried out, and is one for all of them. Give one value."
+            )
         if key in varied:
             raise ConfigError(f"{text}: {key} varies already ({varied[key].input_line}). Give it once.")
         varied[key] = override

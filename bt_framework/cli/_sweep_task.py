@@ -22,6 +22,7 @@ from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.learning import run_plan
 from bt_framework.sweep.link import Link
 from bt_framework.sweep.plan import SweepPlan, is_conduct
+from bt_framework.sweep.recording import create_recorded
 from bt_framework.sweep.reporting import View
 from bt_framework.sweep.resuming import newest_of_plan
 from bt_framework.sweep.study import make_study
@@ -144,7 +145,7 @@ class SweepTask:
         known = self._calling.folder or self._same_as(draft)
         folder = known or SweepFolder(Path(draft.conduct.sweep.dir) / draft.plan.sweep_id)
         if known is None:
-            folder.create(draft.plan, draft.jobs)
+            create_recorded(folder, draft.plan, draft.jobs)
         with folder.held():
             if not folder.plan().complete:
                 make_study(folder.plan(), folder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 from bt_framework.registry import Component
 
 _URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]*):[^\s/@]+@")
+_QUERY_PASSWORD = re.compile(r"(\w://\S*?[?&](?:password|passwd|pwd)=)[^\s&'\"]+", re.IGNORECASE)
+_OF_ENVIRONMENT = re.compile(r"\$\{oc\.env:\w+\}")
 HIDDEN = "***"
 
 
@@ -27,26 +29,40 @@ def without_secrets(config: Any) -> dict[str, Any]:
 
 def without_passwords(text: str) -> str:
     """Return `text` with the passwords of URLs hidden."""
-    return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text)
+    return _QUERY_PASSWORD.sub(rf"\1{HIDDEN}", _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text))
 
 
 def overrides_without_secrets(overrides: Iterable[str], components: Sequence[Component]) -> list[str]:
     """Return `overrides` with the values of secret keys and passwords in URLs hidden, for messages."""
-    secret = {
+    secret = _secret_keys(components)
+    return [_without_secret(text, secret) for text in overrides]
+
+
+def secrets_in(overrides: Iterable[str], components: Sequence[Component]) -> Iterator[str]:
+    """Yield, without the secret, those of `overrides` that hold one rather than the name of a variable that does."""
+    secret = _secret_keys(components)
+    for text in overrides:
+        shown = _without_secret(text, secret)
+        if shown != text and not _OF_ENVIRONMENT.fullmatch(text.partition("=")[2].strip("'\"")):
+            yield shown
+
+
+def _secret_keys(components: Sequence[Component]) -> set[tuple[str, str]]:
+    """Group and name of the keys that are secret."""
+    return {
         (str(c.kind), f.name)
         for c in components
         for f in dataclasses.fields(c.config_class)
         if f.metadata.get("secret")
     }
-    groups = {group for group, _ in secret}
-    shown = []
-    for text in overrides:
-        key, _, value = text.partition("=")
-        parts = key.lstrip("+~").split(".")
-        whole_group = parts[0] in groups and value.startswith("{")
-        hide = whole_group or (parts[0], parts[-1]) in secret
-        shown.append(f"{key}={HIDDEN}" if hide else without_passwords(text))
-    return shown
+
+
+def _without_secret(text: str, secret: Collection[tuple[str, str]]) -> str:
+    key, _, value = text.partition("=")
+    parts = key.lstrip("+~").split(".")
+    whole_group = value.startswith("{") and any(parts[0] == group for group, _ in secret)
+    hide = whole_group or (parts[0], parts[-1]) in secret
+    return f"{key}={HIDDEN}" if hide else without_passwords(text)
 
 
 def _plain(value: Any) -> Any:

@@ -82,13 +82,13 @@ class SweepFolder:
                     f"{path} must be of version {PLAN_VERSION}, was {values['version']}. Go on with the release "
                     "that wrote it, or start the sweep anew."
                 )
-            for name in ("fixed", "keys", "config_dirs", "command"):
-                values[name] = tuple(values[name])
-            return SweepPlan(**values)
+            return SweepPlan.of_plain(values)
         except FileNotFoundError:
             raise StorageError(f"{self.path} is no sweep folder: it has no {PLAN_FILE}.") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StorageError(f"{path} cannot be read: {error}.") from error
+            raise StorageError(
+                f"{path} cannot be read: {error}. Restore it, or start the sweep anew."
+            ) from error
 
     def jobs(self) -> list[Job]:
         """Read the jobs.
@@ -103,9 +103,12 @@ class SweepFolder:
         path = self.path / JOBS_FILE
         try:
             # What follows the last line was cut off when its process was killed.
-            return [Job(**orjson.loads(line)) for line in path.read_bytes().split(b"\n")[:-1]]
+            lines = path.read_bytes().split(b"\n")[:-1]
+            return [Job.of_plain(orjson.loads(line), number) for number, line in enumerate(lines)]
         except (OSError, ValueError, TypeError) as error:
-            raise StorageError(f"{path} cannot be read: {error}.") from error
+            raise StorageError(
+                f"{path} cannot be read: {error}. Restore it, or start the sweep anew."
+            ) from error
 
     def add_jobs(self, jobs: Iterable[Job]) -> None:
         """Append jobs to a plan that is not complete.

@@ -39,9 +39,19 @@ def refuse_too_many(counts: Mapping[str, int], most: int) -> None:
     ConfigError
         If there are more.
     """
-    if math.prod(counts.values()) > most:
-        sizes = " x ".join(f"{count:,} of {key}" for key, count in counts.items())
+    number = math.prod(counts.values())
+    if number > most:
+        sizes = " x ".join(f"{_count_text(count)} of {key}" for key, count in counts.items())
         raise ConfigError(
-            f"the sweep must have at most sweep.max_jobs={most:,} jobs, has {math.prod(counts.values()):,}: {sizes}. "
+            f"the sweep must have at most sweep.max_jobs={most:,} jobs, has {_count_text(number)}: {sizes}. "
             "Give fewer values, sample them (hydra/sweeper=random), or raise sweep.max_jobs."
         )
+
+
+def _count_text(count: int) -> str:
+    """Return a count for people.
+
+    >>> _count_text(1_234_567), _count_text(10**300)
+    ('1,234,567', 'about 10^300')
+    """
+    return f"{count:,}" if count < 10**15 else f"about 10^{math.log10(count):.0f}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,22 @@ class Job:
     def overrides(self) -> list[str]:
         """What differs, as on the command line."""
         return [f"{key}={value}" for key, value in self.varied.items()]
+
+    @classmethod
+    def of_plain(cls, plain: Any, number: int) -> Job:
+        """Return the job that line `number` of a file describes, whoever wrote it.
+
+        Raises
+        ------
+        ValueError
+            If it describes none.
+        """
+        varied = plain.get("varied") if isinstance(plain, dict) else None
+        if not isinstance(varied, dict) or plain != {"number": number, "varied": varied}:
+            raise ValueError(f"line {number + 1} must be job {number}, with its number and what it varies")
+        if not _are_texts([*varied, *varied.values()]):
+            raise ValueError(f"line {number + 1} must have keys and values that are texts")
+        return cls(number, varied)
 
 
 @dataclass(frozen=True)
@@ -75,6 +92,27 @@ class SweepPlan:
     cwd: str = ""
     version: int = PLAN_VERSION
 
+    @classmethod
+    def of_plain(cls, plain: Any) -> SweepPlan:
+        """Return the plan that a file describes, whoever wrote it; its overrides are checked where they are read.
+
+        Raises
+        ------
+        ValueError
+            If it describes none.
+        """
+        fields = {field.name: field for field in dataclasses.fields(cls)}
+        if not isinstance(plain, dict) or plain.keys() != fields.keys():
+            raise ValueError(f"it must have the keys {', '.join(fields)}")
+        lists = {key: tuple(plain[key]) for key in _LISTS if isinstance(plain[key], list)}
+        wrong = [key for key in _LISTS if not _are_texts(lists.get(key, [None]))]
+        wrong += [key for key, kind in _PLAIN_TYPES.items() if type(plain[key]) is not kind]
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)} must be as a sweep writes it")
+        if not _NAME.fullmatch(plain["sweep_id"]):
+            raise ValueError(f"sweep_id must be the name of a folder, was {plain['sweep_id']!r}")
+        return cls(**plain | lists)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of what varies."""
@@ -91,6 +129,25 @@ class SweepPlan:
         content = [fixed, self.keys, self.config_dirs, self.sweeper, dict(self.options), learnt]
         planned = [dict(job.varied) for job in jobs] if self.complete else []
         return hashlib.sha256(json.dumps([content, planned], sort_keys=True).encode()).hexdigest()
+
+
+_LISTS = ("fixed", "keys", "config_dirs", "command")
+_PLAIN_TYPES: Mapping[str, type] = {
+    "sweep_id": str,
+    "sweeper": str,
+    "complete": bool,
+    "metric": str,
+    "minimize": bool,
+    "created_at_ns": int,
+    "options": dict,
+    "cwd": str,
+    "version": int,
+}
+_NAME = re.compile(r"\w[\w-]*", re.ASCII)
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def is_conduct(override: str) -> bool:

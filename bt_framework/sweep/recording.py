@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,38 @@ def recorded(folder: SweepFolder) -> Iterator[None]:
         If one cannot be written: before the block, or after it if that ended well. Of a sweep that was stopped it is
         a warning.
     """
+    keepers, row = _told(folder)
+    try:
+        yield
+    except BaseException:
+        try:
+            _finish(folder, keepers, row)
+        except (BtError, OSError) as error:  # there may be no table
+            print(f"bt: warning: {error}", file=sys.stderr, flush=True)
+        raise
+    _finish(folder, keepers, row)
+
+
+def create_recorded(folder: SweepFolder, plan: SweepPlan, jobs: Sequence[Job]) -> None:
+    """Make the folder of a sweep and tell its keepers; nothing is left if one of them cannot be told.
+
+    Raises
+    ------
+    StorageError
+        If the folder, or what a keeper keeps, cannot be written.
+    """
+    folder.create(plan, jobs)
+    try:
+        _told(folder)
+    except BaseException:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        with suppress(OSError):  # it holds other sweeps
+            folder.path.parent.rmdir()
+        raise
+
+
+def _told(folder: SweepFolder) -> tuple[list[SweepKeeper], SweepRow]:
+    """Tell the keepers that the sweep has started; return them and what they were told."""
     plan, jobs = folder.plan(), folder.jobs()
     composition = _composition(plan, jobs)
     keepers = _keepers(composition)
@@ -52,15 +85,7 @@ def recorded(folder: SweepFolder) -> Iterator[None]:
     )
     for keeper in keepers:
         keeper.put_sweep(row)
-    try:
-        yield
-    except BaseException:
-        try:
-            _finish(folder, keepers, row)
-        except (BtError, OSError) as error:  # there may be no table
-            print(f"bt: warning: {error}", file=sys.stderr, flush=True)
-        raise
-    _finish(folder, keepers, row)
+    return keepers, row
 
 
 def status_of(table: pa.Table) -> Status:

@@ -40,7 +40,7 @@ class StudySettings(BaseConfig):
 
     sampler: str = param("tpe", "how jobs are proposed: " + ", ".join(SAMPLERS))
     n_trials: int = param(20, "how many jobs there are; of a grid at most its size")
-    seed: int = param(1, "equal seeds propose equal jobs, as long as one worker runs them")
+    seed: int = param(1, "equal seeds propose equal jobs to equally many workers")
     startup_trials: int = param(10, "jobs before the sampler learns, and before the median prunes")
     metrics: list[str] = param([], "metrics to weigh against each other, instead of sweep.metric")
     directions: list[str] = param([], "maximize or minimize, one per metric")
@@ -192,7 +192,15 @@ def _reading(place: str) -> Iterator[None]:
 
 
 def storage_place(options: Mapping[str, Any], folder: SweepFolder) -> str:
-    """Return where a plan's study is, for people and for `open_storage`."""
+    """Return where a plan's study is, for people and for `open_storage`.
+
+    Raises
+    ------
+    ConfigError
+        If it says something else than a database; somebody may have edited the plan.
+    """
+    if options["storage"]:
+        check_storage(options["storage"])
     return str(options["storage"] or folder.path / STUDY_FILE)
 
 
