@@ -124,7 +124,7 @@ def test_what_a_sweep_has_found_stays_when_its_runs_go(swept, tmp_path, capsys):
         assert before.runs.num_rows == 4
         shutil.rmtree(runs_dir / first)
         assert main(["runs", "gc", "--older-than", "0s", "--yes", f"runs_dir={runs_dir}"]) == 0
-        assert main(["runs", "rm", second, f"runs_dir={runs_dir}"]) == 0
+        assert main(["runs", "rm", second, "--yes", f"runs_dir={runs_dir}"]) == 0
         after = opened.sweep(swept.own.name)
         assert after.table.equals(before.table, check_metadata=True)
         assert after.runs.num_rows == 2
@@ -144,8 +144,16 @@ def test_runs_that_a_sweep_reuses_are_its_runs_and_the_table_is_the_same(swept):
 
 
 def test_a_store_that_cannot_be_written_stops_the_sweep_before_its_first_job(swept):
-    done = bt(swept.folder, "-m", *SHORT, *VARIED, "store.path=/proc/none/index.sqlite", "sweep.dir=third")
+    done = bt(
+        swept.folder,
+        "-m",
+        *SHORT,
+        *VARIED,
+        "store.path=/proc/none/index.sqlite",
+        "sweep.dir=third",
+        "runs_dir=none",
+    )
     assert done.returncode == 2
     assert "/proc/none" in done.stderr
-    (third,) = (swept.folder / "third").iterdir()
-    assert read_states(third) == {}
+    assert not (swept.folder / "third").exists()
+    assert not list((swept.folder / "none").glob("*"))
