@@ -20,7 +20,7 @@ def seconds_text(seconds: float) -> str:
     """A span of time, with two digits or so.
 
     >>> [seconds_text(s) for s in (0.0123, 4.26, 28, 185, 8040, 200_000)]
-    ['0.012 s', '4.3 s', '28 s', '3 min 05 s', '2 h 14 min', '2 d 7 h']
+    ['0.012 s', '4.3 s', '28 s', '3 min 05 s', '2 h 14 min', '2 d 8 h']
     """
     if seconds < 9.95:
         return f"{seconds:.2g} s"
