@@ -21,7 +21,6 @@ from bt_framework.errors import UnknownSweepError
 from bt_framework.stores.clickhouse.address import address_of
 from bt_framework.stores.clickhouse.connection import ClickHouse
 from bt_framework.stores.clickhouse.schema import migrate
-from bt_framework.sweep.journal import read_states
 
 SHORT = [
     "+strategy=ou_pairs",
