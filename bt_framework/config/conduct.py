@@ -18,7 +18,9 @@ _RETRY = re.compile(r"retry\((\d{1,3})\)")
 class Limits(BaseConfig):
     """What one run may use before it is ended; 0 is no limit."""
 
-    max_seconds: float = param(0.0, "wall time of a run from its first slice on, after ingest and compilation; 0: no limit", unit="s")
+    max_seconds: float = param(
+        0.0, "wall time of a run from its first slice on, after ingest and compilation; 0: no limit", unit="s"
+    )
     max_rss: str = param("0", "resident memory of the process that runs it, such as 4GB; 0: no limit")
 
     def __post_init__(self) -> None:
