@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bt_framework.registry import Kind
 
 if TYPE_CHECKING:
+    from bt_framework.config.compose import Composition
     from bt_framework.config.variants import VariantComposer
     from bt_framework.sweep.plan import Job, SweepPlan
     from bt_framework.sweep.work import SweepWork
@@ -27,12 +28,15 @@ def plain_chunks(work: SweepWork, composer: VariantComposer) -> set[int]:
     return plain
 
 
-def _is_plain(plan: SweepPlan, job: Job, composer: VariantComposer) -> bool:
+def is_plain(composition: Composition) -> bool:
+    """Whether the strategy of a composition runs as plain Python."""
     from bt_framework.engine.strategy import PlainStrategy
 
+    return composition.settings.plain or isinstance(composition.one(Kind.STRATEGY).build(), PlainStrategy)
+
+
+def _is_plain(plan: SweepPlan, job: Job, composer: VariantComposer) -> bool:
     try:
-        composition = composer.compose(plan.overrides(job))
-        strategy = composition.one(Kind.STRATEGY).build()
+        return is_plain(composer.compose(plan.overrides(job)))
     except Exception:  # the job itself will say what is wrong
         return False
-    return composition.settings.plain or isinstance(strategy, PlainStrategy)

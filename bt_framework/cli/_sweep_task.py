@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from bt_framework.cli._plain_jobs import plain_chunks
+from bt_framework.cli._one_process import refuse_chdb
+from bt_framework.cli._plain_jobs import is_plain, plain_chunks
 from bt_framework.cli._sweep_planning import Draft, Planner
 from bt_framework.config.variants import VariantComposer
 from bt_framework.errors import ConfigError, WorkersLost
@@ -142,6 +143,7 @@ class SweepTask:
         SweepError
             If jobs have failed.
         """
+        self._refuse_what_is_for_one_process(draft)
         known = self._calling.folder or self._same_as(draft)
         folder = known or SweepFolder(Path(draft.conduct.sweep.dir) / draft.plan.sweep_id)
         if known is None:
@@ -176,6 +178,12 @@ class SweepTask:
             file=sys.stderr,
         )
         return folder
+
+    def _refuse_what_is_for_one_process(self, draft: Draft) -> None:
+        for job in draft.jobs[:1]:
+            composition = self._composer.compose(draft.plan.overrides(job))
+            if not self._launcher().in_process or is_plain(composition):
+                refuse_chdb(composition)
 
     def plain_chunks(self) -> set[int]:
         """Chunks with jobs that do not let other threads run."""

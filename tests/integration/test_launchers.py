@@ -179,3 +179,14 @@ def test_options_of_launchers_that_run_commands_are_refused(place: Place) -> Non
         assert (code, place.folders) == (2, []), err
         assert "Traceback" not in err
         assert key in err
+
+
+def test_chdb_is_refused_before_the_first_job_where_processes_would_share_its_folder(
+    place: Place, tmp_path: Path
+) -> None:
+    writer = ["writer=[parquet,clickhouse]", f"writer.clickhouse.url=chdb://{tmp_path}/chdb"]
+    for where in (["hydra/launcher=processes"], ["plain=true"]):
+        code, _, err = place.sweep(*writer, *where, "strategy.lots=1,2")
+        assert (code, place.folders) == (2, []), err
+        assert "writer must not be chDB in a sweep that runs in processes" in err
+        assert "hydra/launcher=threads" in err
