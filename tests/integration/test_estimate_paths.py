@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ import pytest
 
 from bt_framework.config.compose import compose
 from bt_framework.data.store import EventStore
-from bt_framework.features import FeatureCache, Input
+from bt_framework.features import FeatureCache, Input, feature
 from bt_framework.features.sampling import sampled_mids
 from bt_framework.interrupt import StopSignals
 from bt_framework.results.console import Console
@@ -117,6 +118,30 @@ def test_other_windows_have_paths_of_their_own_and_other_kinds_have_none(run: Ru
     assert len(FeatureCache(store).stored()) == before + 1
     micro = run("strategy.price=micro", sweep=JOB)
     assert micro.state.path_samples == 0
+
+
+def test_a_feature_that_decides_is_part_of_what_a_run_is(
+    run: Running, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    @feature("test.lagged")
+    def lagged(inputs: Any, params: Any) -> dict[str, np.ndarray]:
+        return {"mids": inputs["mids"][: -params["lag"]]}
+
+    alone, lag = run(), 1
+
+    def load(self: Any, *_: Any) -> dict[str, Any]:
+        mids = self.features.sampled_mids(0, 1_000_000_000)
+        assert len(self.features.get(lagged, {"mids": mids}, {"lag": lag})["mids"]) == 239 - lag
+        return {}
+
+    monkeypatch.setattr(ou_pairs.OuPairsStrategy, "load", load)
+    first = run()
+    lag = 2
+    second = run()
+    assert alone.result_hash == first.result_hash == second.result_hash
+    assert len({alone.data_hash, first.data_hash, second.data_hash}) == 3
+    keys = [json.loads(path.read_bytes())["inputs"] for path in sorted(tmp_path.glob("*/run.json"))]
+    assert sum("test.lagged" in inputs.get("features", {}) for inputs in keys) == 2
 
 
 def test_what_comes_after_a_time_changes_nothing_before_it(run: Running, store: Path, tmp_path: Path) -> None:

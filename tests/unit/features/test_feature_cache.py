@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bt_framework.cli.main import main
 from bt_framework.errors import ConfigError, PluginError, StorageError
 from bt_framework.features import FeatureCache, feature, input_of
 from bt_framework.features.feature import Feature, Input
@@ -188,6 +189,31 @@ def test_the_limit_takes_those_used_longest_ago_and_none_in_use(tmp_path: Path) 
     gc.collect()
     load(cache, 4.0)
     assert [one.params["factor"] for one in cache.stored()] == [3.0, 4.0]
+
+
+def test_the_command_lists_and_removes(
+    cache: FeatureCache, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*arguments: str) -> tuple[int, str]:
+        code = main(["data", "features", f"store_dir={tmp_path}", *arguments])
+        return code, "".join(capsys.readouterr())
+
+    held = cache.load(scaled, {"values": input_of(VALUES)}, {"factor": 1.0})
+    load(cache, 2.0)
+    gc.collect()
+    code, out = said()
+    assert code == 0
+    assert held.key[:8] in out
+    assert f"2 features, 0.0 of 5,000 MB in {tmp_path}" in out
+    assert said("scaled")[0] == 2
+    code, out = said("--rm", "scald")
+    assert code == 2
+    assert "There are: scaled." in out
+    assert said("--rm", "scaled") == (0, f"removed 1 of 2 features in {tmp_path}; 1 are in use\n")
+    del held
+    gc.collect()
+    assert said("--rm") == (0, f"removed 1 of 1 features in {tmp_path}\n")
+    assert list(tmp_path.glob("features/*/*")) == []
 
 
 def test_what_is_written_into_arrays_stays_with_who_wrote_it(cache: FeatureCache) -> None:
