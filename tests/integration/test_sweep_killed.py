@@ -119,7 +119,7 @@ def test_the_supervisor_starts_a_child_that_was_killed_again_and_the_sweep_compl
 
 
 def test_a_child_ends_with_its_supervisor(warm_place: WarmPlace) -> None:
-    folder = warm_place.sweep("orphan", JOBS)
+    folder = warm_place.sweep("orphan", [job | {"strategy.slow_s": "0.5"} for job in JOBS])
     process = warm_place.start(folder)
     process.until(lambda: any(state.running for state in read_states(folder.path).values()))
     child = process.child
@@ -133,6 +133,7 @@ def test_a_child_ends_with_its_supervisor(warm_place: WarmPlace) -> None:
     states = read_states(folder.path)
     assert all(state.crashes == 0 for state in states.values())
     assert Ending.FAILED not in {state.ending for state in states.values()}
+    assert len([state for state in states.values() if state.ending]) < len(JOBS)
 
 
 def test_a_job_that_was_killed_alone_is_tried_again_when_the_sweep_is_resumed(warm_place: WarmPlace) -> None:

@@ -44,7 +44,13 @@ def resumed(
     ]
     printed = [place.bt_sweep(*command)]
     over.touch()
-    printed.append(place.bt("sweep", "resume", place.sweeps[0].path.name[:-2], "limits.max_seconds=50"))
+    # From somewhere else.
+    other = place.elsewhere(tmp_path_factory.mktemp("elsewhere"))
+    where = ["--dir", str(place.path / "sweeps")]
+    printed.append(
+        other.bt("sweep", "resume", place.sweeps[0].path.name[:-2], "limits.max_seconds=50", *where)
+    )
+    assert other.runs == other.sweeps == []
     printed.append(place.bt_sweep(*command, "limits.max_seconds=40", "resume=true"))
     assert [code for code, _ in printed] == [3, 0, 0], printed
     return place, [text for _, text in printed]
@@ -105,13 +111,14 @@ def test_the_same_sweep_twice_at_once_is_two_sweeps_with_the_same_results(warm_p
 
 
 def test_jobs_that_differ_in_a_note_only_are_run_once(warm_place: WarmPlace) -> None:
-    folder = warm_place.sweep("notes", [{"note": name} for name in "abcd"], "strategy.slow_s=0.2")
+    # The first job runs by itself, so that the others meet.
+    jobs = [LOTS[0], *(LOTS[1] | {"note": name} for name in "abcd")]
+    folder = warm_place.sweep("notes", jobs, "strategy.slow_s=0.2")
     assert warm_place.run(folder)[0] == 0
-    assert len(warm_place.runs) == 1
-    assert len(set(run_ids(folder))) == 1
-    again = warm_place.sweep("again", [{"note": name} for name in "abc"], "strategy.slow_s=0.2")
+    assert len(warm_place.runs) == len(set(run_ids(folder))) == 2
+    again = warm_place.sweep("again", jobs, "strategy.slow_s=0.2")
     assert warm_place.run(again, "rerun=true")[0] == 0
-    assert len(warm_place.runs) == 4
+    assert len(warm_place.runs) == 2 + len(jobs)
 
 
 def test_a_run_whose_end_was_not_written_down_is_found_by_what_it_is(warm_place: WarmPlace) -> None:
@@ -128,13 +135,10 @@ def test_a_run_whose_end_was_not_written_down_is_found_by_what_it_is(warm_place:
     assert run_ids(folder) == runs
 
 
-def test_a_sweep_goes_on_in_the_folder_where_it_was_started(resumed, tmp_path: Path) -> None:
+def test_a_sweep_goes_on_in_the_folder_where_it_was_started(resumed) -> None:
     place, _ = resumed
-    sweep, other = place.sweeps[0], place.elsewhere(tmp_path)
-    runs = len(place.runs)
-    code, printed = other.bt("sweep", "resume", sweep.path.name, "--dir", str(sweep.path.parent))
-    assert code == 0, printed
-    assert (len(place.runs), other.runs) == (runs, [])
+    outcomes = [state.outcome for state in read_states(place.sweeps[0].path).values()]
+    assert {Path(outcome.run_dir).parent for outcome in outcomes if outcome} == {place.path / "runs"}
 
 
 def test_what_cannot_be_resumed_is_refused(
