@@ -85,7 +85,8 @@ class Reporter:
 
     def _follow(self) -> None:
         while not self._over.wait(_POLL_S):
-            with suppress(StorageError):  # whoever drives the sweep hears of it too
+            # Whoever drives the sweep hears of it too, or prints when nobody reads any more.
+            with suppress(StorageError, BrokenPipeError):
                 self._report()
 
     def _report(self) -> None:
