@@ -41,8 +41,13 @@ def test_when_nobody_reads_any_more_jobs_go_on_and_who_drives_them_is_told_at_th
     folder.create(plan, jobs)
     view = ClosedPipe()
     reporter = Reporter(folder, plan, JournalReader(folder.path), view)
-    deadline = time.monotonic() + 20
-    with pytest.raises(BrokenPipeError), reporter.reporting(jobs):
-        while view.updates < 2:  # an exception that ends the thread is an error of the test
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+
+    def follow() -> None:
+        deadline = time.monotonic() + 20
+        with reporter.reporting(jobs):
+            while view.updates < 2:  # an exception that ends the thread is an error of the test
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+
+    with pytest.raises(BrokenPipeError):
+        follow()
