@@ -11,6 +11,17 @@ from bt_framework.registry import Kind
 if TYPE_CHECKING:
     from bt_framework.config.compose import Composition
 
+DECIDE = (
+    "experiment",
+    "plain",
+    "strategy",
+    "data",
+    "data.url",
+    "writer",
+    "writer.clickhouse.url",
+)
+"""Keys that say whether a job uses it, and whether it runs in a process of its own."""
+
 
 def refuse_chdb(composition: Composition) -> None:
     """Refuse components that read or write chDB.

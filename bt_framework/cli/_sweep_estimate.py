@@ -21,8 +21,8 @@ from bt_framework.registry import Kind
 from bt_framework.results.console import Console
 from bt_framework.runner import Run, Surroundings
 from bt_framework.sweep.cost import JobCost, SweepCost, folder_bytes, stored_frac
+from bt_framework.sweep.examples import example
 from bt_framework.sweep.plan import Job
-from bt_framework.sweep.space import Space
 from bt_framework.sweep.tally import planned_jobs
 from bt_framework.sweep.words import bytes_text, seconds_text, varied_text
 
@@ -69,7 +69,7 @@ class EstimateTask(SweepTask):
 
     def run(self, draft: Draft) -> Sequence[Outcome]:
         """Run the first job and print what all of them are going to cost."""
-        job = draft.jobs[0] if draft.jobs else _first_of(draft)
+        job, _ = example(self._composer, draft.plan, draft.jobs)
         timed = self._timed(draft, job)
         jobs = planned_jobs(draft.plan, len(draft.jobs))
         stored = round(jobs * stored_frac(self._composer, draft.plan, draft.jobs))
@@ -152,11 +152,6 @@ class _Notices(Console):
 
 def _writers(composition: Composition) -> dict[str, Choice]:
     return {choice.component.name: choice for choice in composition.many(Kind.WRITER)}
-
-
-def _first_of(draft: Draft) -> Job:
-    """Return a job of a sweeper that learns."""
-    return next(iter(next(iter(Space.of_plain(draft.plan.options["space"]).checks()))))
 
 
 def _process_age_s() -> float:

@@ -115,12 +115,23 @@ class Planner:
         """
         self._refuse_secrets()
         varied = split(self.overrides, self._options)
-        conduct = self.composer.compose(varied.first()).conduct
+        conduct = self._conduct(varied)
         refuse_unknown_metric(conduct.sweep.metric, "sweep.metric")
         make = {"grid": self._grid, "optuna": self._learned}.get(sweeper, self._drawn)
         made = make(sweeper, varied, settings, conduct)
         self._check(varied.fixed, made.space)
         return Draft(self._plan(sweeper, varied, made, conduct), made.jobs or [], conduct)
+
+    def _conduct(self, varied: Varied) -> Conduct:
+        """Return how all jobs are carried out; the first one may be wrong by itself."""
+        first, last = varied.ends()
+        try:
+            return self.composer.compose(first).conduct
+        except ConfigError as error:
+            try:
+                return self.composer.compose(last).conduct
+            except ConfigError:
+                raise error from None
 
     def _refuse_secrets(self) -> None:
         """Refuse overrides with passwords: they are kept in the plan, and jobs need them as they are."""

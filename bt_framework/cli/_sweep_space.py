@@ -40,16 +40,17 @@ class Varied:
     overrides: Mapping[str, Override]
     options: Options
 
-    def first(self) -> list[str]:
-        """Return overrides of one job, whether or not it belongs to the sweep.
+    def ends(self) -> tuple[list[str], list[str]]:
+        """Return overrides of two jobs, whether or not they belong to the sweep: all first values, all last ones.
 
         Raises
         ------
         ConfigError
             If a key has no values.
         """
-        firsts = (f"{key}={_first(key, o, self.options)}" for key, o in self.overrides.items())
-        return [*self.fixed, *firsts]
+        ends = {key: _ends(key, o, self.options) for key, o in self.overrides.items()}
+        first, last = ([f"{key}={values[i]}" for key, values in ends.items()] for i in (0, -1))
+        return [*self.fixed, *first], [*self.fixed, *last]
 
     def counts(self) -> dict[str, int]:
         """Return how many values each key lists, without making them; intervals are left out."""
@@ -98,13 +99,14 @@ def split(overrides: Sequence[str], options: Options) -> Varied:
     return Varied(fixed, varied, options)
 
 
-def _first(key: str, override: Override, options: Options) -> str:
+def _ends(key: str, override: Override, options: Options) -> Sequence[str]:
     value = override.value()
     if isinstance(value, RangeSweep):
-        return _step_text(_checked_range(key, override, value), 0)
+        numbers = _checked_range(key, override, value)
+        return [_step_text(numbers, index) for index in (0, numbers.count - 1)]
     if isinstance(value, IntervalSweep):
-        return _dimension(key, override, options).at(0.0)
-    return _listed(key, override, options)[0]
+        return _dimension(key, override, options).checked()
+    return _listed(key, override, options)
 
 
 def _count(key: str, override: Override, options: Options) -> int | None:

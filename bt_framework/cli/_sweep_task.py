@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from bt_framework.cli._one_process import refuse_chdb
-from bt_framework.cli._plain_jobs import is_plain, plain_chunks
+from bt_framework.cli._one_process import DECIDE, refuse_chdb
+from bt_framework.cli._plain_jobs import choices, is_plain, plain_chunks
 from bt_framework.cli._sweep_planning import Draft, Planner
 from bt_framework.config.variants import VariantComposer
 from bt_framework.errors import ConfigError, WorkersLost
 from bt_framework.plugin_manager import PluginHost
 from bt_framework.registry import Kind
 from bt_framework.sweep.driver import Circumstances, Driver, Launcher, raise_failures
+from bt_framework.sweep.examples import example, possible_jobs
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.learning import run_plan
 from bt_framework.sweep.link import Link
@@ -161,9 +162,8 @@ class SweepTask:
 
     def _view(self, draft: Draft) -> View:
         """Return what the console of the first job makes of a sweep."""
-        plan = draft.plan
-        overrides = plan.overrides(draft.jobs[0]) if draft.jobs else plan.fixed
-        return view_of(self._composer.compose(overrides).one(Kind.CONSOLE).build())
+        _, composition = example(self._composer, draft.plan, draft.jobs)
+        return view_of(composition.one(Kind.CONSOLE).build())
 
     def _same_as(self, draft: Draft) -> SweepFolder | None:
         """Return the sweep to go on with, if ``resume=true`` asks for one and there is one."""
@@ -180,10 +180,17 @@ class SweepTask:
         return folder
 
     def _refuse_what_is_for_one_process(self, draft: Draft) -> None:
-        for job in draft.jobs[:1]:
-            composition = self._composer.compose(draft.plan.overrides(job))
-            if not self._launcher().in_process or is_plain(composition):
-                refuse_chdb(composition)
+        in_process = self._launcher().in_process
+        # Of jobs that differ in other keys one stands for all.
+        distinct = {choices(job, DECIDE): job for job in possible_jobs(draft.plan, draft.jobs)}
+        for job in distinct.values():
+            if in_process and not is_plain(draft.plan, job, self._composer):
+                continue
+            try:
+                composition = self._composer.compose(draft.plan.overrides(job))
+            except ConfigError:
+                continue  # the job itself will say what is wrong
+            refuse_chdb(composition)
 
     def plain_chunks(self) -> set[int]:
         """Chunks with jobs that do not let other threads run."""

@@ -16,6 +16,7 @@ from bt_framework.errors import BtError, StorageError
 from bt_framework.registry import Kind
 from bt_framework.results.run import Status
 from bt_framework.stores.sweeps import SweepKeeper, SweepRow
+from bt_framework.sweep.examples import example
 from bt_framework.sweep.folder import TABLE_FILE, SweepFolder
 from bt_framework.sweep.journal import Ending
 from bt_framework.sweep.plan import Job, SweepPlan
@@ -100,8 +101,8 @@ def _composition(plan: SweepPlan, jobs: Sequence[Job]) -> Composition:
     from bt_framework.config.variants import VariantComposer
     from bt_framework.plugin_manager import discover
 
-    overrides = plan.overrides(jobs[0]) if jobs else list(plan.fixed)
-    return VariantComposer(discover(), plan.config_dirs).compose(overrides)
+    _, composition = example(VariantComposer(discover(), plan.config_dirs), plan, jobs)
+    return composition
 
 
 def _keepers(composition: Composition) -> list[SweepKeeper]:

@@ -185,7 +185,8 @@ def test_chdb_is_refused_before_the_first_job_where_processes_would_share_its_fo
     place: Place, tmp_path: Path
 ) -> None:
     writer = ["writer=[parquet,clickhouse]", f"writer.clickhouse.url=chdb://{tmp_path}/chdb"]
-    for where in (["hydra/launcher=processes"], ["plain=true"]):
+    learns = ["hydra/launcher=processes", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2"]
+    for where in (["hydra/launcher=processes"], learns, ["plain=true"], ["plain=false,true"]):
         code, _, err = place.sweep(*writer, *where, "strategy.lots=1,2")
         assert (code, place.folders) == (2, []), err
         assert "writer must not be chDB in a sweep that runs in processes" in err

@@ -13,6 +13,7 @@ from bt_framework.config.compose import compose
 from bt_framework.config.variants import VariantComposer
 from bt_framework.errors import ConfigError, StorageError
 from bt_framework.plugin_manager import PluginHost, discover
+from bt_framework.sweep.examples import example, possible_jobs
 
 STRATEGY = ["+strategy=market_maker"]
 SPREADS = "strategy.half_spread_bps=interval(0,5)"
@@ -72,6 +73,16 @@ def test_a_plan_says_all_that_is_needed_to_go_on(planner: Any) -> None:
     assert planner("lhs", SPREADS, "seed=3", "sweep.metric=pnl", n_trials=2, seed=5).jobs == draft.jobs
 
 
+def test_the_same_words_in_another_folder_are_another_plan(
+    planner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, again = planner("grid", "seed=1,2"), planner("grid", "seed=1,2")
+    assert first.plan.digest(first.jobs) == again.plan.digest(again.jobs)
+    monkeypatch.chdir(tmp_path)
+    other = planner("grid", "seed=1,2")
+    assert other.plan.digest(other.jobs) != first.plan.digest(first.jobs)
+
+
 def test_values_that_are_wrong_only_together_are_left_to_their_jobs(
     host: PluginHost, composer: VariantComposer
 ) -> None:
@@ -80,8 +91,23 @@ def test_values_that_are_wrong_only_together_are_left_to_their_jobs(
 
     # exit_z must be below entry_z: 1.5 is wrong with 1 and right with 2.
     assert len(plan("strategy.entry_z=1,2", "strategy.exit_z=0.5,1.5").jobs) == 4
+    first_wrong = plan("strategy.entry_z=1,2", "strategy.exit_z=1.5,0.5")
+    assert example(composer, first_wrong.plan, first_wrong.jobs)[0] == first_wrong.jobs[1]
     with pytest.raises(ConfigError, match=r"levels must be exit_z < entry_z < stop_z, were 2\.5"):
         plan("strategy.entry_z=1,2", "strategy.exit_z=0.5,2.5")
+
+
+def test_a_sweep_that_learns_is_judged_by_jobs_that_it_may_propose(
+    host: PluginHost, composer: VariantComposer
+) -> None:
+    """The keys of an option are none of what all jobs share, if the option varies."""
+    overrides = ["+strategy=bollinger_pairs,ou_pairs", "strategy.entry_z=2.1", "writer=[parquet],[]"]
+    draft = Planner(host, composer, overrides, ()).draft("optuna", {"n_trials": 2})
+    assert draft.jobs == []
+    job, composition = example(composer, draft.plan, draft.jobs)
+    assert composition.resolved == compose(draft.plan.overrides(job)).resolved
+    seen = [set(job.varied.values()) for job in possible_jobs(draft.plan, draft.jobs)]
+    assert set.union(*seen) == {"bollinger_pairs", "ou_pairs", "[parquet]", "[]"}
 
 
 @pytest.mark.parametrize(

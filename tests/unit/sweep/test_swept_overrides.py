@@ -101,14 +101,16 @@ def test_shuffled_values_come_in_the_same_order_each_time() -> None:
     text = "strategy.n=shuffle(range(100))"
     assert values(text) == values(text) != [str(n) for n in range(100)]
     assert sorted(values(text), key=int) == [str(n) for n in range(100)]
-    assert varied(text).first() != []
+    assert varied(text).ends() != ([], [])
 
 
 def test_what_all_jobs_share_is_parted_from_what_varies() -> None:
     parted = varied("+strategy=ou_pairs,basis", "seed=3", "latency=colo,retail", "hydra/launcher=joblib")
     assert parted.fixed == ["seed=3"]
     assert list(parted.overrides) == ["+strategy", "latency"]
-    assert parted.first() == ["seed=3", "+strategy=ou_pairs", "latency=colo"]
+    first, last = parted.ends()
+    assert first == ["seed=3", "+strategy=ou_pairs", "latency=colo"]
+    assert last == ["seed=3", "+strategy=basis", "latency=retail"]
 
 
 def test_a_range_is_counted_without_making_it() -> None:
