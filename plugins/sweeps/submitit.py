@@ -111,7 +111,8 @@ class SlurmLauncher(ForeignLauncher):
     def _jobs(self) -> list[str]:
         """Ids of the jobs that were submitted, in order."""
         folder = self.task.work.folder / FOLDER
-        names = (path.name for path in folder.glob("[0-9]*"))
+        # An array has a folder of its own too, with nothing to run in it.
+        names = (path.parent.name for path in folder.glob("[0-9]*/*_submitted.pkl"))
         return sorted(names, key=lambda name: [int(part) for part in name.split("_")])
 
     def _on_stop(self) -> None:
