@@ -119,6 +119,7 @@ class Driver:
         if not circumstances.restarted:
             self._journal.session()
         self._reader.update()
+        self._reader.notices.clear()  # what was said before is not happening now
 
     def run(self, jobs: Sequence[Job]) -> Sequence[Outcome]:
         """Run those of `jobs` that are not done, and return the outcomes of all that have one, in order.

@@ -126,7 +126,8 @@ class SweepPlan:
         """SHA-256 of what is planned: equal for a sweep that is asked for again, however it is to be carried out."""
         fixed = [text for text in self.fixed if not is_conduct(text)]
         learnt = [] if self.complete else [self.metric, self.minimize]
-        content = [fixed, self.keys, self.config_dirs, self.sweeper, dict(self.options), learnt]
+        # Relative paths are of other files elsewhere.
+        content = [fixed, self.keys, self.config_dirs, self.sweeper, dict(self.options), learnt, self.cwd]
         planned = [dict(job.varied) for job in jobs] if self.complete else []
         return hashlib.sha256(json.dumps([content, planned], sort_keys=True).encode()).hexdigest()
 

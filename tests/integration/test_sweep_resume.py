@@ -13,7 +13,7 @@ from warm_sweeps import WarmPlace, WarmServer
 
 from bt_framework.cli.main import main
 from bt_framework.sweep.folder import TABLE_FILE, SweepFolder, sweep_folders
-from bt_framework.sweep.journal import Ending, read_states
+from bt_framework.sweep.journal import Ending, Journal, read_states
 
 LOTS = [{"strategy.lots": str(n)} for n in range(1, 5)]
 
@@ -89,6 +89,15 @@ def test_identical_runs_of_another_sweep_are_reused_which_is_told(warm_place: Wa
     assert "4 of 4 jobs completed, 3 of them reused" in printed
     assert len(warm_place.runs) == 4
     assert run_ids(first) == run_ids(second)[:3]
+
+
+def test_what_was_said_before_a_sweep_is_resumed_is_not_said_again(warm_place: WarmPlace) -> None:
+    folder = warm_place.sweep("told", LOTS[:1])
+    Journal(folder.path).notice(0, "read long ago")
+    code, printed = warm_place.run(folder)
+    assert code == 0, printed
+    assert "1 of 1 job completed" in printed
+    assert "read long ago" not in printed
 
 
 def test_a_sweep_that_is_under_way_is_refused_to_others(warm_place: WarmPlace) -> None:
