@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, Overri
 from hydra.errors import HydraException
 from omegaconf import Container, DictConfig, ListConfig
 
+from bt_framework.config._secrets import unreadable_without_secrets
 from bt_framework.config._sources import LIST_GROUPS
 from bt_framework.config.settings import Settings
 from bt_framework.errors import ConfigError
@@ -52,9 +53,9 @@ def parse(overrides: Sequence[str]) -> list[Override]:
         try:
             override = parser.parse_override(text)
         except HydraException as error:
-            raise ConfigError(
-                f"cannot read the override {text!r}: {_first_line(error)}. {_how_to_write(text)}"
-            ) from error
+            shown = unreadable_without_secrets(text)
+            why = f": {_first_line(error)}" if shown == text else ""
+            raise ConfigError(f"cannot read the override {shown!r}{why}. {_how_to_write(shown)}") from None
         if not override.key_or_group.strip():
             raise ConfigError(f"cannot read the override {text!r}: it has no key. Write KEY=VALUE.")
         _refuse_code(override, text)

@@ -11,8 +11,10 @@ from typing import Any
 
 from bt_framework.registry import Component
 
-_URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]*):[^\s/@]+@")
+# A password may hold @ and /; what begins with a port is a path, and the next URL begins at ://.
+_URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:/@]*):(?!\d{1,5}/)(?:(?!://)[^\s'\"])+@")
 _QUERY_PASSWORD = re.compile(r"(\w://\S*?[?&](?:password|passwd|pwd)=)[^\s&'\"]+", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"password|passwd|secret|token|headers|api_?key", re.IGNORECASE)
 _OF_ENVIRONMENT = re.compile(r"\$\{oc\.env:\w+\}")
 HIDDEN = "***"
 
@@ -29,7 +31,13 @@ def without_secrets(config: Any) -> dict[str, Any]:
 
 def without_passwords(text: str) -> str:
     """Return `text` with the passwords of URLs hidden."""
-    return _QUERY_PASSWORD.sub(rf"\1{HIDDEN}", _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", text))
+    return _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", _QUERY_PASSWORD.sub(rf"\1{HIDDEN}", text))
+
+
+def unreadable_without_secrets(text: str) -> str:
+    """Return an override that nobody can read for a message; the name of its key says whether it may hold a secret."""
+    key, sign, _ = text.partition("=")
+    return f"{key}={HIDDEN}" if sign and _SECRET_NAME.search(text) else without_passwords(text)
 
 
 def overrides_without_secrets(overrides: Iterable[str], components: Sequence[Component]) -> list[str]:
@@ -43,7 +51,11 @@ def secrets_in(overrides: Iterable[str], components: Sequence[Component]) -> Ite
     secret = _secret_keys(components)
     for text in overrides:
         shown = _without_secret(text, secret)
-        if shown != text and not _OF_ENVIRONMENT.fullmatch(text.partition("=")[2].strip("'\"")):
+        if shown == text or _OF_ENVIRONMENT.fullmatch(text.partition("=")[2].strip("'\"")):
+            continue
+        # A name of a variable in the place of a password is none.
+        named = without_passwords(_OF_ENVIRONMENT.sub("", text))
+        if HIDDEN in named or without_passwords(text) != shown:
             yield shown
 
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import threading
+import traceback
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import yaml
 
-from bt_framework.config._secrets import overrides_without_secrets, without_secrets
+from bt_framework.config._secrets import (
+    overrides_without_secrets,
+    secrets_in,
+    without_passwords,
+    without_secrets,
+)
 from bt_framework.config._sources import LIST_GROUPS
 from bt_framework.config.compose import Composition, compose, composition_of
 from bt_framework.config.schema import ComponentConfig, Duration, field_infos, param
@@ -234,6 +240,41 @@ def test_secrets_are_not_shown_in_overrides() -> None:
     given = ["store=server", "store.password=hunter2", "++store={password:hunter2}", "note=x://me:hunter2@y"]
     shown = ["store=server", "store.password=***", "++store=***", "note=x://me:***@y"]
     assert overrides_without_secrets(given, [server]) == shown
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hun@ter2", "hun/ter2", "9hun:ter2"])
+def test_a_password_is_hidden_in_each_url_whatever_it_consists_of(password: str) -> None:
+    text = f"x=a://me:{password}@db/one,b://db:9443/ws/two@trade,c://:{password}@db/x?password={password}&a=1"
+    assert without_passwords(text) == (
+        "x=a://me:***@db/one,b://db:9443/ws/two@trade,c://:***@db/x?password=***&a=1"
+    )
+
+
+def test_a_variable_in_the_place_of_a_password_is_no_secret() -> None:
+    server = Component(Kind.STORE, "server", Server, lambda config: config, "bt-server", "1.0")
+    named = ["store.url=x://me:${oc.env:PW}@y", "store.password=${oc.env:PW}"]
+    told = [
+        "store.url=x://me:${oc.env:PW}2@y",
+        "store.password=a${oc.env:PW}",
+        "++store={password:${oc.env:PW}}",
+    ]
+    assert list(secrets_in(named, [server])) == []
+    assert len(list(secrets_in(told, [server]))) == len(told)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "store.url=x://me:hunter2@y?a=b",
+        "store.url=x://y?password=hunter2",
+        "store.password=hunter2=",
+        "bars.headers={A:hunter2",
+    ],
+)
+def test_an_override_that_cannot_be_read_shows_no_secret(text: str) -> None:
+    with pytest.raises(ConfigError, match="cannot read the override") as caught:
+        compose(["+strategy=market_maker", text])
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_times_without_a_zone_are_utc() -> None:
