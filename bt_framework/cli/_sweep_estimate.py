@@ -19,8 +19,9 @@ from bt_framework.config.compose import Choice, Composition
 from bt_framework.interrupt import StopSignals
 from bt_framework.registry import Kind
 from bt_framework.results.console import Console
+from bt_framework.results.folder import folder_bytes
 from bt_framework.runner import Run, Surroundings
-from bt_framework.sweep.cost import JobCost, SweepCost, folder_bytes, stored_frac
+from bt_framework.sweep.cost import JobCost, SweepCost, stored_frac
 from bt_framework.sweep.examples import example
 from bt_framework.sweep.plan import Job
 from bt_framework.sweep.tally import planned_jobs

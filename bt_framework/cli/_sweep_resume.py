@@ -11,11 +11,22 @@ import click
 
 from bt_framework.errors import ConfigError
 
+DIR = click.option(
+    "--dir",
+    "folder",
+    default="sweeps",
+    show_default=True,
+    metavar="FOLDER",
+    callback=lambda context, option, value: str(Path(value).expanduser()),
+    help="Folder of sweeps: their sweep.dir.",
+)
+"""Which commands on sweeps take."""
+
 
 @click.command()
 @click.argument("sweep_id", metavar="ID")
 @click.argument("overrides", nargs=-1)
-@click.option("--dir", "folder", default="sweeps", show_default=True, help="Folder of sweep folders.")
+@DIR
 def resume(sweep_id: str, overrides: Sequence[str], folder: str) -> int:
     """Run what is missing or failed of the sweep ID, or of the one whose id begins so.
 
@@ -27,7 +38,7 @@ def resume(sweep_id: str, overrides: Sequence[str], folder: str) -> int:
     from bt_framework.sweep.resuming import sweep_of
 
     _refuse_others(overrides)
-    sweep = sweep_of(Path(folder).expanduser(), sweep_id)
+    sweep = sweep_of(Path(folder), sweep_id)
     plan = sweep.plan()
     if Path(plan.cwd).is_dir():
         os.chdir(plan.cwd)

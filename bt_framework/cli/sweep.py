@@ -8,22 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from bt_framework.cli._run_listing import FORMATS
-from bt_framework.cli._sweep_resume import resume
+from bt_framework.cli._sweep_resume import DIR, resume
 from bt_framework.cli._tables import say
 
 if TYPE_CHECKING:
     from bt_framework.sweep.reading import Sweep
 
 CHARTS = ("heatmap", "parallel")
-
-_DIR = click.option(
-    "--dir",
-    "folder",
-    default="sweeps",
-    show_default=True,
-    metavar="FOLDER",
-    help="Folder of sweeps: their sweep.dir.",
-)
 
 
 @click.group()
@@ -35,7 +26,7 @@ sweep.add_command(resume)
 
 
 @sweep.command(name="list")
-@_DIR
+@DIR
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How to print."
 )
@@ -54,7 +45,7 @@ def list_(folder: str, form: str) -> None:
 @sweep.command()
 @click.argument("sweep_id", metavar="ID")
 @click.argument("where", metavar="[FILTER]", default="")
-@_DIR
+@DIR
 @click.option(
     "--sort",
     default="",
@@ -95,7 +86,7 @@ def show(sweep_id: str, where: str, folder: str, **options: str | int | None) ->
 
 @sweep.command()
 @click.argument("sweep_id", metavar="ID")
-@_DIR
+@DIR
 @click.option("--metric", default="", help="What is best.  [default: what the sweep looked for]")
 @click.option("--minimize", is_flag=True, help="The smallest value is the best.")
 def best(sweep_id: str, folder: str, metric: str, minimize: bool) -> None:

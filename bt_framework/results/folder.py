@@ -281,3 +281,8 @@ def _to_yaml(config: Mapping[str, Any]) -> bytes:
     dumper = yaml.CSafeDumper if fast else yaml.SafeDumper
     text: str = yaml.dump(dict(config), Dumper=dumper, sort_keys=False, allow_unicode=True)
     return text.encode()
+
+
+def folder_bytes(folder: Path) -> int:
+    """Size of all files below `folder`; 0 if it is not on this machine."""
+    return sum(os.lstat(Path(place, name)).st_size for place, _, names in os.walk(folder) for name in names)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bt_framework.errors import StorageError
-from bt_framework.results.folder import CONFIG_FILE, PARTS_FOLDER, RECORD_FILE, RunFolder, amend
+from bt_framework.results.folder import CONFIG_FILE, PARTS_FOLDER, RECORD_FILE, RunFolder, amend, folder_bytes
 from bt_framework.results.record import RunRecord
 from bt_framework.results.run import TABLES, Status
 from bt_framework.stores.base import RunQuery, RunStore
@@ -98,7 +98,7 @@ def removal(record: RunRecord, runs_dir: Path, *, force: bool = False) -> Remova
             f"run {record.run_id} lies in {folder.path.parent}, outside of {runs_dir}. "
             f"Say so to remove it: runs_dir={folder.path.parent}"
         )
-    return Removal(str(record.status), record.run_id, folder.path, _size_bytes(folder.path))
+    return Removal(str(record.status), record.run_id, folder.path, folder_bytes(folder.path))
 
 
 def garbage(store: RunStore, runs_dir: Path, older_than_ns: int) -> list[Removal]:
@@ -181,18 +181,14 @@ def _is_orphan(record: RunRecord, store: RunStore, runs_dir: Path) -> bool:
 def _left_over(folder: Path) -> Removal | None:
     """Return a folder that holds nothing but what runs leave, and no run.json; None if it is somebody else's."""
     if folder.name.startswith(".") and folder.name.endswith(_REMOVED):
-        return Removal("half removed", "", folder, _size_bytes(folder))
+        return Removal("half removed", "", folder, folder_bytes(folder))
     own = {CONFIG_FILE, PARTS_FOLDER, *(f"{table}.parquet" for table in TABLES)}
     names = {path.name for path in folder.iterdir()}
     if RECORD_FILE in names or not names or any(n not in own and not n.endswith(_DRAFT) for n in names):
         return None
-    return Removal("never started", "", folder, _size_bytes(folder))
+    return Removal("never started", "", folder, folder_bytes(folder))
 
 
 def _is_old(folder: Path | None, before_ns: int) -> bool:
     youngest_ns = time.time_ns() - LEAST_AGE_NS
     return folder is not None and folder.stat().st_mtime_ns <= min(before_ns, youngest_ns)
-
-
-def _size_bytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())

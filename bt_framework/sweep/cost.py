@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from bt_framework.config.conduct import SweepSettings
 from bt_framework.errors import ConfigError, StorageError
 from bt_framework.registry import Kind
-from bt_framework.results.folder import RunFolder
+from bt_framework.results.folder import RunFolder, folder_bytes
 from bt_framework.sweep.journal import Outcome
 from bt_framework.sweep.plan import Job, SweepPlan
 from bt_framework.sweep.words import bytes_text, seconds_text
@@ -176,8 +175,3 @@ def _has_data(run_dir: Path, data: object) -> bool:
         return bool(RunFolder(run_dir).config()[str(Kind.DATA)] == data)
     except (StorageError, KeyError):
         return False
-
-
-def folder_bytes(folder: Path) -> int:
-    """Size of all files below `folder`; 0 if it is not on this machine."""
-    return sum(os.lstat(Path(place, name)).st_size for place, _, names in os.walk(folder) for name in names)

@@ -18,7 +18,7 @@ from bt_framework.sweep.folder import JOBS_FILE, TABLE_FILE, SweepFolder
 from bt_framework.sweep.journal import Ending, Outcome, read_states
 from bt_framework.sweep.objectives import Objective, objectives_of, pareto_front, refuse_unknown_metric
 from bt_framework.sweep.plan import Job, SweepPlan, is_conduct
-from bt_framework.sweep.table import RUNNING, RUNS_FILE, sweep_tables, varied_columns, with_runs
+from bt_framework.sweep.table import RUNS_FILE, status_of, sweep_tables, varied_columns, with_runs
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,12 +74,7 @@ class Sweep:
     @cached_property
     def status(self) -> str:
         """``running``, ``completed``, ``failed`` (a job has) or ``stopped`` (jobs are left)."""
-        found = set(self.table["status"].to_pylist())
-        if RUNNING in found:
-            return RUNNING
-        if not found <= set(map(str, Ending)) or not self.table.num_rows:
-            return "stopped"
-        return "failed" if Ending.FAILED in found else "completed"
+        return str(status_of(self.table))
 
     @cached_property
     def fields(self) -> Fields:

@@ -18,13 +18,10 @@ from bt_framework.results.run import Status
 from bt_framework.stores.sweeps import SweepKeeper, SweepRow
 from bt_framework.sweep.examples import example
 from bt_framework.sweep.folder import TABLE_FILE, SweepFolder
-from bt_framework.sweep.journal import Ending
 from bt_framework.sweep.plan import Job, SweepPlan
-from bt_framework.sweep.table import RUNS_FILE, with_runs
+from bt_framework.sweep.table import RUNS_FILE, status_of, with_runs
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from bt_framework.config.compose import Composition
 
 
@@ -89,14 +86,6 @@ def _told(folder: SweepFolder) -> tuple[list[SweepKeeper], SweepRow]:
     return keepers, row
 
 
-def status_of(table: pa.Table) -> Status:
-    """Return how a sweep with this table has ended: stopped if jobs are left, else failed if one has."""
-    found = set(table["status"].to_pylist())
-    if not found <= set(map(str, Ending)):
-        return Status.STOPPED
-    return Status.FAILED if Ending.FAILED in found else Status.COMPLETED
-
-
 def _composition(plan: SweepPlan, jobs: Sequence[Job]) -> Composition:
     from bt_framework.config.variants import VariantComposer
     from bt_framework.plugin_manager import discover
@@ -123,7 +112,10 @@ def _finish(folder: SweepFolder, keepers: Sequence[SweepKeeper], row: SweepRow) 
     import pyarrow.parquet as pq
 
     table, runs = (pq.read_table(folder.path / name) for name in (TABLE_FILE, RUNS_FILE))
-    done = replace(row, finished_at_ns=time.time_ns(), status=status_of(table), jobs=table.num_rows)
+    status = status_of(table)
+    if status is Status.RUNNING:  # workers elsewhere go on, and nobody drives them
+        status = Status.STOPPED
+    done = replace(row, finished_at_ns=time.time_ns(), status=status, jobs=table.num_rows)
     problems = []
     for keeper in keepers:
         try:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bt_framework.results.folder import replacing
 from bt_framework.results.rows import RowColumn
+from bt_framework.results.run import Status
 from bt_framework.stores.sweeps import (
     JOB,
     KNOWN_COLUMNS,
@@ -23,7 +24,7 @@ from bt_framework.stores.sweeps import (
     column_of,
 )
 from bt_framework.sweep.folder import TABLE_FILE
-from bt_framework.sweep.journal import JobState, Outcome
+from bt_framework.sweep.journal import Ending, JobState, Outcome
 from bt_framework.sweep.plan import Job, SweepPlan
 
 if TYPE_CHECKING:
@@ -118,6 +119,16 @@ def sweep_table(plan: SweepPlan, jobs: Sequence[Job], states: Mapping[int, JobSt
 def with_runs(table: pa.Table, runs: pa.Table) -> pa.Table:
     """Return a sweep's table with the column ``run_id`` of `runs` after it: what a store keeps."""
     return table.append_column(arrow_field(RUN_ID), runs["run_id"])
+
+
+def status_of(table: pa.Table) -> Status:
+    """Return how a sweep with this table is: stopped if jobs are left and none runs, failed if one has."""
+    found = set(table["status"].to_pylist())
+    if RUNNING in found:
+        return Status.RUNNING
+    if not found or not found <= set(map(str, Ending)):
+        return Status.STOPPED
+    return Status.FAILED if Ending.FAILED in found else Status.COMPLETED
 
 
 def write_table(folder: Path, plan: SweepPlan, jobs: Sequence[Job], states: Mapping[int, JobState]) -> None:

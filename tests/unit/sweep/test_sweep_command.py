@@ -58,6 +58,12 @@ def test_no_sweeps_are_none(tmp_path, capsys):
     assert "Start one with: bt -m +strategy=NAME KEY=A,B" in capsys.readouterr().out
 
 
+def test_the_folder_of_sweeps_may_be_below_home(bt, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main(["sweep", "list", "--dir=~/sweeps"]) == 0
+    assert "20240809-120000-abc123" in capsys.readouterr().out
+
+
 def test_jobs_are_shown_the_best_first_with_what_varied(bt):
     code, out, err = bt("show", "2024", "--limit", "3")
     assert code == 0

@@ -15,7 +15,7 @@ from bt_framework.results.rows import METRIC_COLUMNS
 from bt_framework.stores.sweeps import RESULT_COLUMNS, job_rows, jobs_table
 from bt_framework.sweep.folder import TABLE_FILE
 from bt_framework.sweep.journal import Ending, JobState, Journal, Outcome, read_states
-from bt_framework.sweep.table import RUNS_FILE, sweep_table, sweep_tables, with_runs, write_table
+from bt_framework.sweep.table import RUNS_FILE, status_of, sweep_table, sweep_tables, with_runs, write_table
 
 
 def table_of(texts: list[str]) -> pa.Table:
@@ -85,6 +85,7 @@ def test_a_sweep_without_jobs_has_an_empty_table(tmp_path):
     write_table(tmp_path, plan, [], {})
     assert pq.read_table(tmp_path / TABLE_FILE).num_rows == 0
     assert pq.read_table(tmp_path / RUNS_FILE).num_rows == 0
+    assert status_of(pq.read_table(tmp_path / TABLE_FILE)) == "stopped"
 
 
 def test_the_bytes_of_the_table_say_nothing_of_who_ran_the_jobs_when_and_how_often(tmp_path):
