@@ -143,6 +143,30 @@ def _writers(found: dict[str, Any]) -> list[Row]:
     ]
 
 
+def _sweep(found: dict[str, Any]) -> list[Row]:
+    jobs, cores = found["jobs"], found["cores"]
+    least = f"{jobs} jobs x bare loop / {cores} cores"
+    overhead, goal_ms = found["overhead_ms"], found["overhead_goal_ms"]
+    per_s, goal_per_s = found["jobs_per_s"], found["jobs_per_s_goal"]
+    factor, naive_goal = found["naive_factor"], found["naive_goal"]
+    return [
+        _ratio(
+            f"a sweep in threads, start and all: wall time, of {least}",
+            found["total_ratio"],
+            found["wall_goal"],
+        ),
+        _ratio("the same: peak memory, of one run's", found["memory_ratio"], found["memory_goal"]),
+        Row(
+            "the same: a job besides its loop",
+            f"{overhead:.1f} ms",
+            f"<= {goal_ms:g} ms",
+            overhead <= goal_ms,
+        ),
+        Row("the same: jobs/s", f"{per_s:.1f}", f">= {goal_per_s:g}", per_s >= goal_per_s),
+        _ratio("the same: times as fast as a script per job", factor, naive_goal, at_least=True),
+    ]
+
+
 BENCHMARKS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "loop": _loop,
     "process": _process,
@@ -154,13 +178,14 @@ BENCHMARKS: dict[str, Callable[[dict[str, Any]], list[Row]]] = {
     "engle_granger": _engle_granger,
     "kalman": _kalman,
     "writers": _writers,
+    "sweep": _sweep,
 }
 
 
 def run(name: str) -> dict[str, Any]:
     """Run one benchmark in a process of its own and return its JSON."""
-    files = [str(path) for path in real_files()] if name == "ingest" else []
-    command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *files]
+    words = {"ingest": [str(path) for path in real_files()], "sweep": ["--jobs", "1000"]}.get(name, [])
+    command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), *words]
     done = subprocess.run(command, env=clean_env(), check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout[done.stdout.index("{") :])  # type: ignore[no-any-return]
 

@@ -180,6 +180,7 @@ def measure(jobs: int, launchers: list[str], rounds: int) -> dict[str, Any]:
         **own,
         "overhead_goal_ms": OVERHEAD_GOAL_MS,
         "sweeps": sweeps,
+        "total_ratio": first["wall_s"] / (jobs * own["bare_s"] / CORES),
         "wall_ratio": first["after_start_s"] / ((jobs - 1) * own["bare_s"] / CORES),
         "wall_ratio_together": first["after_start_s"] / ((jobs - 1) * own["bare_together_s"] / CORES),
         "wall_goal": WALL_GOAL,
@@ -209,7 +210,8 @@ def main() -> None:
         return
     found = measure(args.jobs, args.launchers, args.rounds)
     print(
-        f"{found['jobs']} jobs: {found['jobs_per_s']:.1f} jobs/s, {found['wall_ratio']:.2f} of the bare loops "
+        f"{found['jobs']} jobs: {found['jobs_per_s']:.1f} jobs/s, {found['total_ratio']:.2f} of the bare loops in all, "
+        f"{found['wall_ratio']:.2f} after the start "
         f"({1e3 * found['bare_s']:.0f} ms; {found['wall_ratio_together']:.2f} of them in {CORES} threads at once), "
         f"{found['overhead_ms']:.1f} ms besides, peak memory {found['memory_ratio']:.2f} of one run's; a script per "
         f"configuration takes {found['naive_factor']:.0f} times as long, {found['naive_factor_together']:.0f} times "
