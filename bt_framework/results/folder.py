@@ -238,8 +238,10 @@ class RunFolder:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, key: str = "runs_dir") -> Iterator[IO[bytes]]:
     """Open a draft that takes the name `path` once it is complete; readers never see half of a file.
+
+    `key` of the configuration says in which folder it is.
 
     Raises
     ------
@@ -253,7 +255,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         os.replace(draft, path)
     except OSError as error:
         draft.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+        raise _unwritable(path, error, key) from error
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -263,9 +265,9 @@ def _reason(error: Exception) -> object:
     return getattr(error, "strerror", None) or error
 
 
-def _unwritable(path: Path, error: OSError) -> StorageError:
+def _unwritable(path: Path, error: OSError, key: str = "runs_dir") -> StorageError:
     why = error.strerror or error
-    return StorageError(f"{path} cannot be written: {why}. Free space there or choose another runs_dir.")
+    return StorageError(f"{path} cannot be written: {why}. Free space there or choose another {key}.")
 
 
 def _to_yaml(config: Mapping[str, Any]) -> bytes:

@@ -59,9 +59,9 @@ class SweepFolder:
             raise StorageError(
                 f"sweep folder {self.path} cannot be made: {error.strerror}. Choose another sweep.dir."
             ) from error
-        with replacing(self.path / JOBS_FILE) as file:
+        with replacing(self.path / JOBS_FILE, "sweep.dir") as file:
             file.writelines(_line(job) for job in jobs)
-        with replacing(self.path / PLAN_FILE) as file:
+        with replacing(self.path / PLAN_FILE, "sweep.dir") as file:
             file.write(orjson.dumps(dataclasses.asdict(plan), option=orjson.OPT_INDENT_2))
 
     def plan(self) -> SweepPlan:

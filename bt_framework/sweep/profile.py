@@ -83,7 +83,7 @@ def write_profile(folder: Path, states: Mapping[int, JobState]) -> None:
             ("peak_bytes", pa.int64()),
         ]
     )
-    writing = replacing(folder / PROFILE_FILE)
+    writing = replacing(folder / PROFILE_FILE, "sweep.dir")
     with writing as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
         found = measured(states)
         while rows := list(islice(found, _BATCH)):

@@ -43,7 +43,9 @@ def recorded(folder: SweepFolder) -> Iterator[None]:
     except BaseException:
         try:
             _finish(folder, keepers, row)
-        except (BtError, OSError) as error:  # there may be no table
+        except FileNotFoundError:
+            pass  # there is no table yet
+        except (BtError, OSError) as error:
             print(f"bt: warning: {error}", file=sys.stderr, flush=True)
         raise
     _finish(folder, keepers, row)

@@ -143,7 +143,7 @@ def write_table(folder: Path, plan: SweepPlan, jobs: Sequence[Job], states: Mapp
 
     table, runs = sweep_tables(plan, jobs, states)
     for name, content in ((RUNS_FILE, runs), (TABLE_FILE, table)):
-        with replacing(folder / name) as file:
+        with replacing(folder / name, "sweep.dir") as file:
             pq.write_table(content, file, compression="zstd")
 
 

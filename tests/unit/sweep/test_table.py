@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sweep_folders import made_sweep, outcome_of, planned
 
+from bt_framework.errors import StorageError
 from bt_framework.results.rows import METRIC_COLUMNS
 from bt_framework.stores.sweeps import RESULT_COLUMNS, job_rows, jobs_table
 from bt_framework.sweep.folder import TABLE_FILE
@@ -128,3 +129,12 @@ def test_what_a_store_keeps_of_the_jobs_becomes_the_table_again(values):
     ] * len(rows)
     assert jobs_table(rows).equals(whole, check_metadata=True)
     assert {column.name for column in RESULT_COLUMNS} < set(rows[0])
+
+
+def test_a_table_that_cannot_be_written_says_which_folder_to_choose(tmp_path):
+    plan, jobs = planned({"seed": ["1"]})
+    (tmp_path / RUNS_FILE).mkdir()
+    with pytest.raises(
+        StorageError, match=r"runs\.parquet cannot be written: .*choose another sweep\.dir\.$"
+    ):
+        write_table(tmp_path, plan, jobs, {})
