@@ -198,7 +198,8 @@ class SweepTask:
 
     def _launcher(self) -> Launcher:
         in_process, isolates = (getattr(self.launcher, name, False) for name in ("in_process", "isolates"))
-        return Launcher(self._launch, getattr(self.launcher, "n_jobs", 1), in_process, isolates)
+        chunks = getattr(self.launcher, "chunks_per_worker", 8)
+        return Launcher(self._launch, getattr(self.launcher, "n_jobs", 1), in_process, isolates, chunks)
 
     def _launch(self, work: SweepWork) -> Iterable[Outcome]:
         """Give each chunk to Hydra's launcher as a job of its own."""

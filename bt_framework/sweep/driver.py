@@ -50,12 +50,15 @@ class Launcher:
         Whether workers are threads of this process: a chunk is then one job, since starting it costs nothing.
     isolates : bool
         Whether a worker that dies takes no other with it: suspects need not wait for each other.
+    chunks_per_worker : int
+        Into how many chunks a worker's share is cut: few if each starts a process, more so that all end together.
     """
 
     launch: Launch
     workers: int
     in_process: bool
     isolates: bool = False
+    chunks_per_worker: int = 8
 
 
 @dataclass(frozen=True)
@@ -278,7 +281,8 @@ class Driver:
 
     def _chunk_size(self, jobs: int) -> int:
         """A few chunks per worker: each costs a composition by Hydra, and the last ones should end together."""
-        return 1 if self._launcher.in_process else max(1, jobs // (8 * self._launcher.workers))
+        chunks = self._launcher.chunks_per_worker * self._launcher.workers
+        return 1 if self._launcher.in_process else max(1, jobs // chunks)
 
 
 _UNTOUCHED = JobState()

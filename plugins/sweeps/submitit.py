@@ -29,6 +29,7 @@ class LocalLauncher(ForeignLauncher):
     option = "submitit_local"
     module = "hydra_plugins.hydra_submitit_launcher.submitit_launcher"
     extra = "slurm"
+    chunks_per_worker = 2
 
     def _make(self) -> Launcher:
         launcher: Launcher = self._foreign.LocalLauncher(
@@ -57,6 +58,7 @@ class SlurmLauncher(ForeignLauncher):
     option = "submitit_slurm"
     module = "hydra_plugins.hydra_submitit_launcher.submitit_launcher"
     extra = "slurm"
+    chunks_per_worker = 2
     local = False
 
     def __init__(self, n_jobs: int = 0, **options: Any) -> None:
