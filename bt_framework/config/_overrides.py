@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.resources import files
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -29,8 +30,9 @@ _HYDRA_KEYS = (
     "hydra/launcher",
     "hydra/sweeper",
 )
-# The launchers and sweepers of installed packages: installing one is what makes its code run.
-_TRUSTED_TARGETS = ("hydra._internal.core_plugins.", "hydra_plugins.")
+# Our launchers and sweepers; some of others take code as text, such as the commands to run before a job.
+_TRUSTED_TARGETS = ("hydra._internal.core_plugins.", "hydra_plugins.bt_sweeps.")
+_TARGETS = ("hydra.launcher._target_", "hydra.sweeper._target_")
 _LOGGING_KEYS = {"version", "root", "disable_existing_loggers"}
 # Keys made from text, and resolvers whose name is made from text, are seen by Hydra and not by the checks here.
 _MAKES_KEYS = re.compile(r"\$\{\s*oc\s*\.\s*(create|decode)\b|\$\{[^:{}$]*\$\{.*:", re.DOTALL)
@@ -241,10 +243,9 @@ def refuse_code_in(cfg: DictConfig) -> None:
         name = path.rpartition(".")[2]
         if not name.startswith("_"):
             continue
-        trusted = path in ("hydra.launcher._target_", "hydra.sweeper._target_") or (
-            path.startswith(("hydra.launcher.", "hydra.sweeper.")) and name == "_target_"
-        )
-        if not (trusted and isinstance(value, str) and value.startswith(_TRUSTED_TARGETS)):
+        if path in _TARGETS:
+            _refuse_target(path, value)
+        else:
             raise ConfigError(
                 f"{path} is refused: keys that start with an underscore would let a configuration import "
                 "code. "
@@ -257,6 +258,20 @@ def refuse_code_in(cfg: DictConfig) -> None:
     for key in ("job_logging", "hydra_logging"):
         if set(cfg.hydra[key]) - _LOGGING_KEYS:
             raise ConfigError(f"hydra.{key} must be left alone: a configuration must not import code.")
+
+
+def _refuse_target(path: str, value: Any) -> None:
+    """Refuse another class than our launchers and sweepers."""
+    if isinstance(value, str) and value.startswith(_TRUSTED_TARGETS):
+        return
+    group = path.split(".")[1]
+    options = sorted(
+        f.name.removesuffix(".yaml") for f in files("bt_conf").joinpath("hydra", group).iterdir()
+    )
+    raise ConfigError(
+        f"hydra/{group} must be one of {', '.join(options)}, was one of another package or file ({value}): those may "
+        "run what they are given, and a configuration must not import code."
+    )
 
 
 def _leaves(cfg: Container, prefix: str = "") -> Iterable[tuple[str, Any]]:

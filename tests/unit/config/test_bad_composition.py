@@ -375,6 +375,8 @@ class TestOptionsOfTheUser:
             "hydra:\n  callbacks:\n    x: {a: 1}\n",
             "hydra:\n  launcher:\n    _target_: os.system\n",
             "hydra:\n  launcher:\n    _target_: ${note}\n",
+            "hydra:\n  launcher:\n    _target_: hydra_plugins.hydra_submitit_launcher.submitit_launcher.LocalLauncher\n"
+            "    setup: [touch here]\n",
             "hydra:\n  job_logging:\n    handlers: {x: {class: os.system}}\n",
             "hydra:\n  sweeper:\n    _target_: hydra.utils.call\n",
         ],
