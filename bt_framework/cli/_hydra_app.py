@@ -7,7 +7,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
 from typing import Any
 
 import hydra
@@ -117,11 +116,10 @@ def _register_plugins() -> None:
 
 
 def _forget_options() -> None:
-    """Take the options of other packages out of Hydra that are called like ours, which stand for them."""
-    repo = ConfigStore.instance().repo
+    """Take launchers and sweepers of others out of Hydra's options: some run what a configuration gives them."""
+    hydra_options = ConfigStore.instance().repo.get("hydra", {})
     for group in ("launcher", "sweeper"):
-        for file in files(composing.CONFIG_MODULE).joinpath("hydra", group).iterdir():
-            repo.get("hydra", {}).get(group, {}).pop(file.name, None)
+        hydra_options.pop(group, None)
 
 
 def _call_hydra(job: Callable[[DictConfig], Any], arguments: list[str]) -> None:
