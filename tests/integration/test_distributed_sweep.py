@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 from sweep_place import TROUBLE, Place, finished, make_place
 
 CLUSTER = """
@@ -66,6 +67,7 @@ def start(place: Place, descriptor: int, *arguments: str) -> subprocess.Popen[st
     )
 
 
+@pytest.mark.long
 def test_workers_without_the_sweeps_folder_bring_the_same_results(
     tmp_path: Path, postgres_url: str, write_package: Callable[..., Path]
 ) -> None:
