@@ -7,6 +7,7 @@ import os
 import runpy
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -320,6 +321,7 @@ def test_damaged_code_of_a_kernel_is_compiled_again(
     small: SmallBench, monkeypatch: pytest.MonkeyPatch, suffix: str, how: str
 ) -> None:
     monkeypatch.setenv("BT_CACHE_DIR", str(small.cache))
+    monkeypatch.setattr("bt_framework.jit._sources._STARTED_AT_NS", time.time_ns())  # this process is older
     source = small.site / "small.py"
     monkeypatch.syspath_prepend(small.site)
 

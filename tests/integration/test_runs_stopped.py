@@ -292,7 +292,7 @@ def test_a_disk_that_fills_up_during_a_run_is_one_message_and_all_that_is_there_
     assert place.run(*LONG)[0] == 0
     known = place.runs
     code, _, err = _with_small_files(
-        place, 100_000, *LONG, "writer.parquet.flush_interval_ns=1s", store=place.store
+        place, 400_000, *LONG, "writer.parquet.flush_interval_ns=1s", store=place.store
     )
     assert code == 2, err
     assert re.search(r"^bt: error: .*/runs/.* cannot be written: ", err, re.M), err

@@ -88,7 +88,9 @@ def test_of_several_objectives_the_best_are_those_that_no_job_beats(sweep):
 
 
 def test_a_metric_that_is_none_or_that_no_job_has_is_refused(tmp_path, sweep):
-    with pytest.raises(ConfigError, match=r"the metric must be one of .*, was 'sharp'. Did you mean 'sharpe'"):
+    with pytest.raises(
+        ConfigError, match=r"the metric must be one of .*, was 'sharp'. Did you mean 'sharpe'"
+    ):
         sweep.best([Objective("sharp")])
     undefined = Sweep(made_sweep(tmp_path / "x", VALUES, lambda job: None if job.number else "no data"))
     with pytest.raises(ConfigError, match=r"was sharpe: 5 of 6 jobs have completed, none with a value\."):
