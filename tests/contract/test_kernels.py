@@ -53,7 +53,11 @@ def digest() -> str:
     return content.hexdigest()
 
 
-@pytest.mark.parametrize("environment", [{"NUMBA_DISABLE_JIT": "1"}, {"NUMBA_BOUNDSCHECK": "1"}], ids=str)
+@pytest.mark.parametrize(
+    "environment",
+    [{"NUMBA_DISABLE_JIT": "1"}, pytest.param({"NUMBA_BOUNDSCHECK": "1"}, marks=pytest.mark.long)],
+    ids=str,
+)
 def test_answers_are_the_same_without_the_jit_and_with_bounds_checks(environment: dict[str, str]) -> None:
     folder = str(Path(__file__).parent)
     code = f"import sys; sys.path.insert(0, {folder!r}); import test_kernels; print(test_kernels.digest())"

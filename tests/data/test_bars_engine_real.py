@@ -60,7 +60,7 @@ def store_aapl(store_dir: Path, aapl: dict[str, Any]) -> None:
     BarStore(store_dir / "bars").append("test", bars, interval_ns=DAY_NS)
 
 
-@pytest.mark.parametrize("start", ["1980-12-12", "2014-01-02"])
+@pytest.mark.parametrize("start", [pytest.param("1980-12-12", marks=pytest.mark.long), "2014-01-02"])
 def test_holding_a_share_brings_the_total_return_of_its_adjusted_closes(
     tmp_path: Path, aapl: dict[str, Any], probe: Any, start: str
 ) -> None:

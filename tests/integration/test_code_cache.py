@@ -335,6 +335,7 @@ def test_damaged_code_of_a_kernel_is_compiled_again(
     assert [loaded_from_disk() for _ in range(2)] == [0, 1]
 
 
+@pytest.mark.long
 def test_damaged_code_of_a_loop_is_compiled_again(warm: Bench) -> None:
     damage(list(warm.cache.glob("jit/*/*run_slice*.nbc")), "truncated")
     assert warm.run()[1] == 107.0

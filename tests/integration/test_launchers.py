@@ -87,7 +87,7 @@ def tables() -> list[bytes]:
     return []
 
 
-@pytest.mark.parametrize("launcher", PROCESSES)
+@pytest.mark.parametrize("launcher", SHORT)
 def test_the_table_is_the_same_to_the_byte_and_nothing_is_compiled_again(
     launcher: str, place: Place, tables: list[bytes]
 ) -> None:

@@ -84,6 +84,7 @@ def assert_jobs_are_those_of_hydra(folder: SweepFolder) -> None:
         assert outcome.identity["config_hash"] == config_hash(compose(plan.overrides(job)).resolved)
 
 
+@pytest.mark.long
 def test_a_sweep_that_learns_gives_the_same_table_after_kill_9(
     bt: Callable[..., tuple[int, str]], start: Start, tmp_path: Path
 ) -> None:

@@ -133,7 +133,7 @@ def test_a_job_with_one_override_is_what_hydra_would_have_composed(override: str
     assert came_of(SHARED.compose, job) == came_of(whole, job)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.sampled_from(OVERRIDES), min_size=2, max_size=5))
 def test_any_job_is_what_hydra_would_have_composed(chosen: list[str]) -> None:
     job = [*BASE, *chosen]

@@ -66,7 +66,9 @@ def said(folder: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("mode", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
+@pytest.mark.parametrize(
+    "mode", ["NUMBA_DISABLE_JIT", pytest.param("NUMBA_BOUNDSCHECK", marks=pytest.mark.long)]
+)
 def test_the_doctor_and_the_repair_say_the_same_in_every_mode(mode, tmp_path):
     script = "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]);"
     script += "from test_doctor_modes import said; print(said(Path(sys.argv[2])), end='')"

@@ -15,7 +15,9 @@ from bt_framework.errors import PluginError
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("variable", ["NUMBA_DISABLE_JIT", "NUMBA_BOUNDSCHECK"])
+@pytest.mark.parametrize(
+    "variable", ["NUMBA_DISABLE_JIT", pytest.param("NUMBA_BOUNDSCHECK", marks=pytest.mark.long)]
+)
 def test_kernels_do_the_same_in_every_form(variable: str) -> None:
     names = (
         "test_ledger.py",

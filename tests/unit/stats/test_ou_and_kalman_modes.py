@@ -21,7 +21,9 @@ TESTS = (
 SLOW = "recovers or as_often or simulated"
 
 
-@pytest.mark.parametrize("switch", ["NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_JIT"])
+@pytest.mark.parametrize(
+    "switch", [pytest.param("NUMBA_BOUNDSCHECK", marks=pytest.mark.long), "NUMBA_DISABLE_JIT"]
+)
 def test_statistics_hold_under(switch, tmp_path):
     environment = os.environ | {switch: "1", "BT_CACHE_DIR": str(tmp_path)}
     tests = [str(HERE / test) for test in TESTS]

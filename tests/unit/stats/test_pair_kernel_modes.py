@@ -12,7 +12,9 @@ import pytest
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("switch", ["NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_JIT"])
+@pytest.mark.parametrize(
+    "switch", [pytest.param("NUMBA_BOUNDSCHECK", marks=pytest.mark.long), "NUMBA_DISABLE_JIT"]
+)
 def test_kernels_hold_under(switch, tmp_path):
     environment = os.environ | {switch: "1", "BT_CACHE_DIR": str(tmp_path)}
     module = str(HERE / "test_pair_kernels.py")
