@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -72,11 +71,8 @@ def run_sweep(
     host = discover()
     lines = _checked(host, overrides, config_dirs)
     task = make_task(host, overrides, config_dirs, calling)
-    with tempfile.TemporaryDirectory(prefix="bt-sweep-") as folder:
-        # Launchers of others insist on writing there; each run keeps its own folder already.
-        lines.append(f"hydra.sweep.dir='{folder}'")
-        with composing.in_our_words(host, overrides, config_dirs):
-            _call_hydra(task, [*flags, *lines])
+    with composing.in_our_words(host, overrides, config_dirs):
+        _call_hydra(task, [*flags, *lines])
     return 0
 
 
@@ -122,8 +118,8 @@ def _forget_options() -> None:
         hydra_options.pop(group, None)
 
 
-def _call_hydra(job: Callable[[DictConfig], Any], arguments: list[str]) -> None:
-    """Call Hydra's main, which reads its arguments from ``sys.argv``."""
+def _call_hydra(task: Any, arguments: list[str]) -> None:
+    """Call Hydra's main for `task`, which sweepers and launchers are given; its arguments are in ``sys.argv``."""
     argv, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [argv[0], *arguments]
     # Errors are to reach us; otherwise Hydra prints them and exits.
@@ -134,7 +130,7 @@ def _call_hydra(job: Callable[[DictConfig], Any], arguments: list[str]) -> None:
             config_path=f"pkg://{composing.CONFIG_MODULE}",
             config_name=composing.CONFIG_NAME,
         )
-        decorate(job)()
+        decorate(task)()
     finally:
         sys.argv = argv
         if full_error is None:

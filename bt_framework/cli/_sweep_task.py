@@ -1,4 +1,4 @@
-"""What Hydra's sweepers and launchers call: the plan is made here, and chunks of jobs are handed to workers."""
+"""What Hydra's sweepers and launchers are given: the plan is made here, and chunks of jobs are handed to workers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
 
 from bt_framework.cli._one_process import DECIDE, refuse_chdb
 from bt_framework.cli._plain_jobs import choices, is_plain, plain_chunks
@@ -24,7 +21,7 @@ from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.learning import run_plan
 from bt_framework.sweep.link import Link
 from bt_framework.sweep.plan import SweepPlan, is_conduct
-from bt_framework.sweep.recording import create_recorded
+from bt_framework.sweep.recording import create_recorded, recorded
 from bt_framework.sweep.reporting import View
 from bt_framework.sweep.resuming import newest_of_plan
 from bt_framework.sweep.study import make_study
@@ -60,7 +57,7 @@ class Calling:
 
 
 class SweepTask:
-    """One ``bt -m``: its sweeper calls `sweep`, its launcher calls the task itself, in a worker.
+    """One ``bt -m``: its sweeper calls `sweep`, its launcher runs the chunks of `work`.
 
     Parameters
     ----------
@@ -88,32 +85,11 @@ class SweepTask:
         self._config_dirs = tuple(config_dirs)
         self._calling = calling
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What travels to a worker: the work alone."""
-        return {"_work": self._work}
-
     @property
     def work(self) -> SweepWork:
-        """What to launch now.
-
-        Raises
-        ------
-        ConfigError
-            If the sweeper has launched jobs without a plan.
-        """
-        if self._work is None:
-            raise ConfigError(
-                "hydra/sweeper must be one of grid, lhs, optuna, random: others leave no plan to go on with."
-            )
+        """What to launch now."""
+        assert self._work is not None
         return self._work
-
-    def __call__(self, cfg: DictConfig) -> list[Outcome]:
-        """Run a chunk in this process; Hydra's number of the job says which."""
-        from bt_framework.interrupt import StopSignals
-
-        with StopSignals() as stop:
-            stop.defer()
-            return self.work.run_chunk(int(HydraConfig.get().job.num), stop)
 
     def sweep(self, sweeper: str, settings: Mapping[str, Any]) -> Sequence[Outcome]:
         """Plan what the sweeper makes of the overrides, write the plan down and run it.
@@ -148,7 +124,7 @@ class SweepTask:
         known = self._calling.folder or self._same_as(draft)
         folder = known or SweepFolder(Path(draft.conduct.sweep.dir) / draft.plan.sweep_id)
         if known is None:
-            create_recorded(folder, draft.plan, draft.jobs)
+            create_recorded(folder, draft.plan, draft.jobs, self._composer)
         with folder.held():
             if not folder.plan().complete:
                 make_study(folder.plan(), folder)
@@ -156,7 +132,8 @@ class SweepTask:
                 self._calling.circumstances(folder, draft.plan if known else None), view=self._view(draft)
             )
             driver = Driver(folder, draft.conduct, self._launcher(), circumstances)
-            outcomes = run_plan(folder, driver)
+            with recorded(folder, self._composer):
+                outcomes = run_plan(folder, driver)
         raise_failures(outcomes, folder.plan(), len(folder.jobs()))
         return outcomes
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from bt_framework.sweep.driver import Driver
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.journal import Outcome
-from bt_framework.sweep.recording import recorded
 
 
 def run_plan(folder: SweepFolder, driver: Driver) -> Sequence[Outcome]:
@@ -19,15 +18,10 @@ def run_plan(folder: SweepFolder, driver: Driver) -> Sequence[Outcome]:
     Raises
     ------
     StorageError
-        If the study of a sweep that learns, or a store of runs, cannot be used.
+        If the study of a sweep that learns cannot be used.
     RunStopped
         See `Driver.run`.
     """
-    with recorded(folder):
-        return _run_plan(folder, driver)
-
-
-def _run_plan(folder: SweepFolder, driver: Driver) -> Sequence[Outcome]:
     if folder.plan().complete:
         return driver.run(folder.jobs())
     from bt_framework.sweep.learner import Learner

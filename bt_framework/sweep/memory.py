@@ -1,4 +1,4 @@
-"""How many worker processes fit into the memory of this machine."""
+"""How many workers this machine has room for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ WORKER_BYTES = 256 * 2**20
 
 Mapped events, libraries and compiled code on disk are shared by all processes, and are not in it.
 """
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def fitting(workers: int, free_bytes: int | None = None) -> int:

@@ -23,10 +23,11 @@ from bt_framework.sweep.table import RUNS_FILE, status_of, with_runs
 
 if TYPE_CHECKING:
     from bt_framework.config.compose import Composition
+    from bt_framework.config.variants import VariantComposer
 
 
 @contextmanager
-def recorded(folder: SweepFolder) -> Iterator[None]:
+def recorded(folder: SweepFolder, composer: VariantComposer) -> Iterator[None]:
     """Tell the store, and the writers that keep sweeps, of the sweep in `folder` around the block that runs it.
 
     They are those of its first job. What they are told at the end is what the table in the folder says.
@@ -37,7 +38,7 @@ def recorded(folder: SweepFolder) -> Iterator[None]:
         If one cannot be written: before the block, or after it if that ended well. Of a sweep that was stopped it is
         a warning.
     """
-    keepers, row = _told(folder)
+    keepers, row = _told(folder, composer)
     try:
         yield
     except BaseException:
@@ -51,7 +52,9 @@ def recorded(folder: SweepFolder) -> Iterator[None]:
     _finish(folder, keepers, row)
 
 
-def create_recorded(folder: SweepFolder, plan: SweepPlan, jobs: Sequence[Job]) -> None:
+def create_recorded(
+    folder: SweepFolder, plan: SweepPlan, jobs: Sequence[Job], composer: VariantComposer
+) -> None:
     """Make the folder of a sweep and tell its keepers; nothing is left if one of them cannot be told.
 
     Raises
@@ -61,7 +64,7 @@ def create_recorded(folder: SweepFolder, plan: SweepPlan, jobs: Sequence[Job]) -
     """
     folder.create(plan, jobs)
     try:
-        _told(folder)
+        _told(folder, composer)
     except BaseException:
         shutil.rmtree(folder.path, ignore_errors=True)
         with suppress(OSError):  # it holds other sweeps
@@ -69,10 +72,10 @@ def create_recorded(folder: SweepFolder, plan: SweepPlan, jobs: Sequence[Job]) -
         raise
 
 
-def _told(folder: SweepFolder) -> tuple[list[SweepKeeper], SweepRow]:
+def _told(folder: SweepFolder, composer: VariantComposer) -> tuple[list[SweepKeeper], SweepRow]:
     """Tell the keepers that the sweep has started; return them and what they were told."""
     plan, jobs = folder.plan(), folder.jobs()
-    composition = _composition(plan, jobs)
+    _, composition = example(composer, plan, jobs)
     keepers = _keepers(composition)
     row = SweepRow(
         sweep_id=plan.sweep_id,
@@ -86,14 +89,6 @@ def _told(folder: SweepFolder) -> tuple[list[SweepKeeper], SweepRow]:
     for keeper in keepers:
         keeper.put_sweep(row)
     return keepers, row
-
-
-def _composition(plan: SweepPlan, jobs: Sequence[Job]) -> Composition:
-    from bt_framework.config.variants import VariantComposer
-    from bt_framework.plugin_manager import discover
-
-    _, composition = example(VariantComposer(discover(), plan.config_dirs), plan, jobs)
-    return composition
 
 
 def _keepers(composition: Composition) -> list[SweepKeeper]:

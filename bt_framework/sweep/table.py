@@ -111,11 +111,6 @@ def sweep_tables(
     return table, arrow_table((*RUNS_COLUMNS, *phases), [*_turned(runs, RUNS_COLUMNS), *measured])
 
 
-def sweep_table(plan: SweepPlan, jobs: Sequence[Job], states: Mapping[int, JobState]) -> pa.Table:
-    """Return the table of `sweep_tables`."""
-    return sweep_tables(plan, jobs, states)[0]
-
-
 def with_runs(table: pa.Table, runs: pa.Table) -> pa.Table:
     """Return a sweep's table with the column ``run_id`` of `runs` after it: what a store keeps."""
     return table.append_column(arrow_field(RUN_ID), runs["run_id"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import copy
 import dataclasses
-import os
 import pickle
 import sys
 from abc import abstractmethod
@@ -55,7 +54,7 @@ class ForeignLauncher(Launcher):
     extra = ""
 
     def __init__(self, n_jobs: int = 0) -> None:
-        self.n_jobs = n_jobs or len(os.sched_getaffinity(0))
+        self.n_jobs = n_jobs or memory.cores()
         self.task: Any = None
         self._context: Any = None
         self._config: Any = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from bt_framework.errors import WorkersLost
+from bt_framework.sweep.memory import cores
 from bt_framework.sweep.processes import Workers
 from bt_framework.sweep.worker import LauncherStop, Origin
 from hydra_plugins.bt_sweeps._foreign import fitting, returned
@@ -34,7 +34,7 @@ class ThreadsLauncher(Launcher):
     isolates = False
 
     def __init__(self, n_jobs: int = 0) -> None:
-        self.n_jobs = n_jobs or len(os.sched_getaffinity(0))
+        self.n_jobs = n_jobs or cores()
         self.task: Any = None
         self._workers: Workers | None = None
         self._has_said = False

@@ -7,6 +7,8 @@ import dataclasses
 import pytest
 from sweep_folders import planned
 
+from bt_framework.config.variants import VariantComposer
+from bt_framework.plugin_manager import discover
 from bt_framework.sweep.folder import SweepFolder
 from bt_framework.sweep.recording import create_recorded, recorded
 
@@ -16,7 +18,8 @@ def test_a_sweep_that_ends_before_it_has_a_table_warns_of_nothing_else(tmp_path,
     plan, jobs = planned({"seed": ["1", "2"]})
     plan = dataclasses.replace(plan, fixed=("+strategy=market_maker",))
     folder = SweepFolder(tmp_path / "sweeps" / plan.sweep_id)
-    create_recorded(folder, plan, jobs)
-    with pytest.raises(RuntimeError, match="no disk"), recorded(folder):
+    composer = VariantComposer(discover())
+    create_recorded(folder, plan, jobs, composer)
+    with pytest.raises(RuntimeError, match="no disk"), recorded(folder, composer):
         raise RuntimeError("no disk")
     assert capsys.readouterr().err == ""

@@ -16,12 +16,12 @@ from bt_framework.results.rows import METRIC_COLUMNS
 from bt_framework.stores.sweeps import RESULT_COLUMNS, job_rows, jobs_table
 from bt_framework.sweep.folder import TABLE_FILE
 from bt_framework.sweep.journal import Ending, JobState, Journal, Outcome, read_states
-from bt_framework.sweep.table import RUNS_FILE, status_of, sweep_table, sweep_tables, with_runs, write_table
+from bt_framework.sweep.table import RUNS_FILE, status_of, sweep_tables, with_runs, write_table
 
 
 def table_of(texts: list[str]) -> pa.Table:
     plan, jobs = planned({"key": texts})
-    return sweep_table(plan, jobs, {})
+    return sweep_tables(plan, jobs, {})[0]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_column_of_what_varies_is_of_numbers_if_all_its_values_are(texts, kind
 
 def test_columns_are_the_job_what_varies_and_what_came_of_it_in_this_order():
     plan, jobs = planned({"+latency": ["colo"], "fees": ["zero"], "seed": ["1"]})
-    assert sweep_table(plan, jobs, {}).column_names == [
+    assert sweep_tables(plan, jobs, {})[0].column_names == [
         "job",
         "latency",
         "config.fees",
@@ -78,7 +78,7 @@ def test_a_row_says_what_became_of_its_job(tmp_path):
     assert runs["wall_s"].to_pylist() == [0.1, None, 0.1, None]
     assert runs["attempts"].to_pylist() == [1, 1, 1, 0]
     journal.ended(Outcome(3, Ending.PRUNED, error="pruned at step 1 of 9"))
-    assert sweep_table(plan, jobs, read_states(tmp_path))["status"][3].as_py() == "pruned"
+    assert sweep_tables(plan, jobs, read_states(tmp_path))[0]["status"][3].as_py() == "pruned"
 
 
 def test_a_sweep_without_jobs_has_an_empty_table(tmp_path):
