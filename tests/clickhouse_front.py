@@ -200,8 +200,7 @@ def main() -> None:
     written.rename(asked.port_file)
     sys.stdin.buffer.read()
     threading.Timer(START_S / 4, os._exit, [1]).start()
-    front.server_close()
-    front.engine.close()
+    front.stop()
     os._exit(0)
 
 

@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import secrets
+import socket
 import ssl
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from email import message_from_bytes
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -94,6 +95,28 @@ class Front(ThreadingHTTPServer):
         self.engine = Engine(folder)
         self.users = users
         self.faults = Faults()
+        self._open: set[socket.socket] = set()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve a connection in a thread, and know it until it is closed."""
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def stop(self) -> None:
+        """Take no more connections, close those there are, and end what runs for them.
+
+        A statement whose result nobody reads could not be killed otherwise: it waits in a write.
+        """
+        self.server_close()
+        while self._open:
+            with suppress(OSError, KeyError):
+                self._open.pop().shutdown(socket.SHUT_RDWR)
+        self.engine.close()
 
     def encrypt(self, certificate: Path, key: Path) -> None:
         """Speak TLS."""

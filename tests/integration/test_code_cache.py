@@ -241,14 +241,18 @@ print("hit" if sum(small.outer.stats.cache_hits.values()) else "miss", value)
 
 @dataclass
 class SmallBench:
-    """A kernel that is kept as loops are, and compiled in a moment; each call is a process of its own."""
+    """A kernel that is kept as loops are, and compiled in a moment; each call is a process of its own.
+
+    Python keeps no bytecode there: it takes an edit within the second that keeps the size for none, and
+    half a file, written without room, for a whole one.
+    """
 
     site: Path
     cache: Path
 
     def call(self, *, patch: str = "", **environment: str) -> tuple[str, float]:
         """(hit or miss, what the kernel returned for 3); `patch` is code that runs before."""
-        own = {"PYTHONPATH": str(self.site), "BT_CACHE_DIR": str(self.cache)}
+        own = {"PYTHONPATH": str(self.site), "BT_CACHE_DIR": str(self.cache), "PYTHONDONTWRITEBYTECODE": "1"}
         done = subprocess.run(
             [sys.executable, "-c", f"{patch}\n{ASK}"],
             env=os.environ | own | environment,
