@@ -76,7 +76,7 @@ class Runs:
             self._parts, self.feeds, composition.settings, lambda text: None
         )
         self._program = assembly.build_program(self._parts)
-        self._books = assembly.choose_books(self._parts, self.feeds)
+        self._books = assembly.choose_books(self._parts, self.feeds, composition.settings)
         self._run = assembly.describe(
             composition, self._parts, self.feeds, self._program, self._books, self._latencies
         )

@@ -73,7 +73,7 @@ class Pair:
         self.feeds = real_feeds()
         self.events = [feed.open() for feed in self.feeds]
         self.start_ts, self.end_ts = by_hand.common_time(self.events)
-        books = [choose_book(f.spec, f.touch_low_px, f.touch_high_px, clears_depth=False) for f in self.feeds]
+        books = [choose_book(f.spec, f.touch_low_px, f.touch_high_px) for f in self.feeds]
         self.low_px = tuple(book.low_px for book in books)
         self.high_px = tuple(book.high_px for book in books)
         self.settings = settings

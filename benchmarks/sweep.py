@@ -105,7 +105,7 @@ def _loop(composition: Any) -> tuple[float, float]:
     parts, settings = assembly.Parts.of(composition), composition.settings
     feeds = assembly.load_feeds(parts, settings, print)
     latencies = assembly.load_latencies(parts, feeds, settings, print)
-    program, books = assembly.build_program(parts), assembly.choose_books(parts, feeds)
+    program, books = assembly.build_program(parts), assembly.choose_books(parts, feeds, settings)
     run = assembly.describe(composition, parts, feeds, program, books, latencies)
     session = assembly.open_session(run, parts, feeds, program, books, latencies)
     session.prepare()

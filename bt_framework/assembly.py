@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bt_framework.data.source import DataSource
     from bt_framework.data.store import Announce, StoredFeed
     from bt_framework.data.timing import Timing
-    from bt_framework.engine.book import BookChoice
+    from bt_framework.engine.book import BookChoice, ForVector
     from bt_framework.engine.models import (
         ContractModel,
         DepthModel,
@@ -341,7 +341,7 @@ def build_program(parts: Parts) -> Program:
     )
 
 
-def choose_books(parts: Parts, feeds: Sequence[StoredFeed]) -> list[BookChoice]:
+def choose_books(parts: Parts, feeds: Sequence[StoredFeed], settings: Settings) -> list[BookChoice]:
     """Choose the form of order book: one for all instruments, as the engine has it.
 
     Raises
@@ -353,7 +353,11 @@ def choose_books(parts: Parts, feeds: Sequence[StoredFeed]) -> list[BookChoice]:
 
     choices = [
         choose_book(
-            f.spec, f.touch_low_px, f.touch_high_px, clears_depth=f.has_depth_clear, form=parts.depth.form
+            f.spec,
+            f.touch_low_px,
+            f.touch_high_px,
+            clears=_for_vector(f, parts, settings) if f.has_depth_clear else None,
+            form=parts.depth.form,
         )
         for f in feeds
     ]
@@ -364,8 +368,21 @@ def choose_books(parts: Parts, feeds: Sequence[StoredFeed]) -> list[BookChoice]:
                 f"each price cannot be followed ({choice.reason})."
             )
     if any(choice.low_px is None for choice in choices):
-        return [replace(choice, low_px=None, high_px=None) for choice in choices]
+        return [choice.as_hash_map() for choice in choices]
     return choices
+
+
+def _for_vector(feed: StoredFeed, parts: Parts, settings: Settings) -> ForVector:
+    """Return what gives a feed's events to a price vector, see `choose_book`."""
+    from bt_framework.engine.clears import for_vector
+    from bt_framework.features import FeatureCache, Input
+
+    if (
+        parts.exchange.sweeps or feed.book_level == "l3"
+    ):  # what is made of their events needs them as they are
+        return lambda reach: None
+    cache, events = FeatureCache(Path(settings.store_dir)), Input(feed.content_hash, feed.open)
+    return lambda reach: for_vector(cache, events, reach)
 
 
 def describe(
@@ -442,7 +459,7 @@ def open_session(
     markets = [
         Market(
             instrument=instrument,
-            events=[feed.open()],
+            events=book.events or (feed.open(),),
             latency=parts.latency,
             queue=parts.queue,
             exchange=parts.exchange,

@@ -151,7 +151,7 @@ class Run:
         composition, settings = self._composition, self._composition.settings
         latencies = assembly.load_latencies(parts, feeds, settings, self._console.notice)
         program = assembly.build_program(parts)
-        books = assembly.choose_books(parts, feeds)
+        books = assembly.choose_books(parts, feeds, settings)
         sweep = self._surroundings.sweep
         inputs = assembly.load_inputs(parts, feeds, settings, sweep != ALONE)
         context = assembly.describe(composition, parts, feeds, program, books, latencies, inputs, sweep=sweep)

@@ -40,8 +40,13 @@ def resume(sweep_id: str, overrides: Sequence[str], folder: str) -> int:
     _refuse_others(overrides)
     sweep = sweep_of(Path(folder), sweep_id)
     plan = sweep.plan()
-    if Path(plan.cwd).is_dir():
-        os.chdir(plan.cwd)
+    try:
+        os.chdir(plan.cwd or ".")
+    except OSError as error:
+        raise ConfigError(
+            f"sweep {plan.sweep_id} was started in {plan.cwd}, which cannot be entered: {error.strerror}. Relative "
+            "paths of its configuration are of that folder: make it again, or start a new sweep."
+        ) from None
     print(f"resuming sweep {sweep.path}", file=sys.stderr)
     with supervised() as link:
         return run_sweep([*plan.command, *overrides], plan.config_dirs, ["--multirun"], Calling(sweep, link))

@@ -18,6 +18,7 @@ from bt_framework.registry import Kind
 from bt_framework.sweep.driver import Circumstances, Driver, Launcher, raise_failures
 from bt_framework.sweep.examples import example, possible_jobs
 from bt_framework.sweep.folder import SweepFolder
+from bt_framework.sweep.journal import read_states
 from bt_framework.sweep.learning import run_plan
 from bt_framework.sweep.link import Link
 from bt_framework.sweep.plan import SweepPlan, is_conduct
@@ -25,6 +26,7 @@ from bt_framework.sweep.recording import create_recorded, recorded
 from bt_framework.sweep.reporting import View
 from bt_framework.sweep.resuming import newest_of_plan
 from bt_framework.sweep.study import make_study
+from bt_framework.sweep.unchanged import refuse_change
 from bt_framework.sweep.view import view_of
 from bt_framework.sweep.work import SweepWork
 
@@ -131,6 +133,8 @@ class SweepTask:
             circumstances = replace(
                 self._calling.circumstances(folder, draft.plan if known else None), view=self._view(draft)
             )
+            if not circumstances.restarted:
+                refuse_change(folder.plan(), folder.jobs(), read_states(folder.path), self._composer)
             driver = Driver(folder, draft.conduct, self._launcher(), circumstances)
             with recorded(folder, self._composer):
                 outcomes = run_plan(folder, driver)

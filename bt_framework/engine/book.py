@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from bt_framework.engine.clears import Range
 from bt_framework.engine.models import DepthForm
 from bt_framework.errors import ConfigError
 from bt_framework.results.run import Instrument
@@ -14,18 +18,26 @@ _MIN_MARGIN_TICKS = 2_000
 _MAX_TICKS = 4_000_000
 """A vector of prices costs 32 bytes a tick: two sides, for the exchange and for us."""
 
+ForVector = Callable[[Range], Sequence[np.ndarray] | None]
+
 
 @dataclass(frozen=True)
 class BookChoice:
     """A vector over the prices from `low_px` to `high_px`, or a hash map (None); `reason` is for people.
 
-    ``range_px`` is the range of prices that a vector has, or would have.
+    ``range_px`` is the range of prices that a vector has, or would have; ``events`` are to be read instead of the
+    feed's, in these pieces, if it has clears that a vector must be told in another way.
     """
 
     low_px: float | None
     high_px: float | None
     reason: str
     range_px: tuple[float, float] | None = None
+    events: tuple[np.ndarray, ...] = ()
+
+    def as_hash_map(self) -> BookChoice:
+        """Return the hash map for the same instrument."""
+        return replace(self, low_px=None, high_px=None, events=())
 
 
 def choose_book(
@@ -33,7 +45,7 @@ def choose_book(
     touch_low_px: float,
     touch_high_px: float,
     *,
-    clears_depth: bool,
+    clears: ForVector | None = None,
     form: DepthForm = DepthForm.AUTO,
 ) -> BookChoice:
     """Choose the vector, which is faster, where it is right and not too large.
@@ -42,8 +54,9 @@ def choose_book(
     ----------
     touch_low_px, touch_high_px : float
         Lowest best bid and highest best ask in the data, quote currency.
-    clears_depth : bool
-        Whether the data has depth-clear events: the vector of hftbacktest 2.4 does not clear asks.
+    clears : callable, optional
+        If the data clears the book: returns the events for a vector of that range, None if there are none, see
+        `bt_framework.engine.clears`.
     form : DepthForm
         What is asked for.
 
@@ -55,17 +68,25 @@ def choose_book(
     range_px, why_none = _range(instrument, touch_low_px, touch_high_px)
     if form == DepthForm.HASH_MAP:
         return BookChoice(None, None, "hash map: chosen", range_px)
-    if clears_depth:
-        why_none = "the data clears the book, which the price vector does not do for asks"
+    events: Sequence[np.ndarray] | None = ()
+    if range_px is not None and clears is not None:
+        events = clears(Range(instrument.tick_size, instrument.lot_size, *_ticks(instrument, range_px)))
+        if events is None:
+            why_none = "the data clears the book in a way that the price vector does not"
     if range_px is None or why_none:
         if form == DepthForm.PRICE_VECTOR:
             raise ConfigError(
                 f"depth must be auto or hash_map for {instrument.symbol}, was price_vector: {why_none}."
             )
         return BookChoice(None, None, f"hash map: {why_none}", range_px)
+    low_ticks, high_ticks = _ticks(instrument, range_px)
+    reason = f"price vector of {high_ticks - low_ticks + 1:,} ticks"
+    return BookChoice(*range_px, reason, range_px, tuple(events or ()))
+
+
+def _ticks(instrument: Instrument, range_px: tuple[float, float]) -> tuple[int, int]:
     low_px, high_px = range_px
-    ticks = round((high_px - low_px) / instrument.tick_size) + 1
-    return BookChoice(low_px, high_px, f"price vector of {ticks:,} ticks", range_px)
+    return round(low_px / instrument.tick_size), round(high_px / instrument.tick_size)
 
 
 def _range(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import overload
 
 from bt_framework.config.conduct import Conduct
-from bt_framework.errors import BtError, RunStopped, SweepError, WorkersLost
+from bt_framework.errors import BtError, RunStopped, StorageError, SweepError, WorkersLost
 from bt_framework.interrupt import StopSignals
 from bt_framework.profiling import Profiling
 from bt_framework.sweep.cost import JobCost, Rest, confirm
@@ -158,6 +158,10 @@ class Driver:
             if not isinstance(error, RunStopped):
                 with suppress(BtError):  # which says less than the error at hand
                     self._finish_if_complete()
+                if isinstance(error, StorageError):
+                    raise StorageError(
+                        f"{error} Go on then: bt sweep resume {self._plan.sweep_id}"
+                    ) from error
                 raise
             self._finish_if_complete()
             done, number = self._reporter.done(), error.exit_code - 128

@@ -28,5 +28,14 @@ def by_data(jobs: Sequence[Job]) -> list[Job]:
     return [job for _, _, job in sorted(placed, key=lambda entry: entry[:2])]
 
 
+def reads_data(key: str) -> bool:
+    """Whether a key decides which data a job reads.
+
+    >>> [reads_data(key) for key in ("data.pair", "+experiment", "start", "strategy.entry_z")]
+    [True, True, True, False]
+    """
+    return _group(key) in _DECIDES
+
+
 def _group(key: str) -> str:
     return key.lstrip("+").partition(".")[0]

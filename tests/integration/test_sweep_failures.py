@@ -140,6 +140,7 @@ def test_a_full_disk_ends_the_sweep_with_a_message_and_the_rest_can_be_run_when_
     code, printed = warm_place.run(folder, largest_file=5_000)
     assert code == 2, printed
     assert "cannot be written: " in printed
+    assert "Go on then: bt sweep resume full" in printed
     assert "Traceback" not in printed
     assert None in endings(folder)
     code, printed = warm_place.run(folder)

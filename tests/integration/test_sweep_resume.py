@@ -150,6 +150,19 @@ def test_a_sweep_goes_on_in_the_folder_where_it_was_started(resumed) -> None:
     assert {Path(outcome.run_dir).parent for outcome in outcomes if outcome} == {place.path / "runs"}
 
 
+def test_a_sweep_whose_folder_is_gone_is_not_resumed_in_another_one(warm_place: WarmPlace) -> None:
+    folder = warm_place.sweep("moved", LOTS[:1])
+    path = folder.path / "plan.json"
+    gone = warm_place.path / "gone"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"cwd": str(gone)}))
+    code, printed = warm_place.bt("sweep", "resume", "moved")
+    assert code == 2, printed
+    assert (
+        f"sweep moved was started in {gone}, which cannot be entered: No such file or directory." in printed
+    )
+    assert warm_place.runs == []
+
+
 def test_what_cannot_be_resumed_is_refused(
     resumed, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,3 +188,32 @@ def test_a_stop_and_a_resume_leave_the_table_of_a_sweep_that_was_not_stopped(war
     assert warm_place.run(parts, "rerun=true")[0] == 0
     assert warm_place.run(whole, "rerun=true")[0] == 0
     assert table(parts) == table(whole)
+
+
+def test_a_sweep_is_not_resumed_with_other_options_or_code_than_its_finished_jobs_had(
+    warm_place: WarmPlace,
+) -> None:
+    options = warm_place.path / "own"
+    option = options / "latency" / "mine.yaml"
+    option.parent.mkdir(parents=True)
+    content = "defaults: [/schema/latency/constant@_here_, _self_]\nentry_ns: 1ms\n"
+    option.write_text(content)
+    over = warm_place.path / "over"
+    command = ["latency=zero,mine", "strategy.what=none,raise", f"strategy.until={over}"]
+    assert warm_place.bt_sweep(*command, "--config-dir", str(options))[0] == 3
+    over.touch()
+    (folder,) = warm_place.sweeps
+    before = table(folder)
+    option.write_text(content.replace("1ms", "2ms"))
+    for arguments in (
+        ["sweep", "resume", folder.path.name],
+        ["-m", *warm_place.command, *command, "--config-dir", str(options), "resume=true"],
+    ):
+        code, printed = warm_place.bt(*arguments)
+        assert code == 2, printed
+        assert "an option of job 2 has changed since it was run (config_hash was" in printed
+        assert "its 2 finished jobs" in printed
+    assert table(folder) == before
+    option.write_text(content)
+    code, printed = warm_place.bt("sweep", "resume", folder.path.name)
+    assert code == 0, printed

@@ -52,7 +52,7 @@ def _asks_after_clear(hbt: Any) -> Any:
 
 @pytest.mark.parametrize("roi", [True, False])
 def test_the_price_vector_does_not_clear_asks(roi: bool) -> None:
-    """`bt_framework.engine.book` takes the hash map for data with depth-clear events."""
+    """`bt_framework.engine.clears` asks it for a higher price."""
     feed = SmallFeed().book(0, bid_px=99.5, ask_px=100.5)
     for px in (101.0, 101.5, 102.0):
         feed.level(MS, Side.SELL, px, 2.0)

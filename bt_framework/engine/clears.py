@@ -1,0 +1,228 @@
+"""Events that clear a book, written so that hftbacktest's price vector understands them.
+
+Asked to clear its asks up to a price, the vector of hftbacktest 2.4.4 counts the last level from the wrong end of its
+range: too low by the length of the range, so that nothing is cleared. A price higher by that length clears exactly what
+was meant, but the vector takes its asks for gone then, and no longer looks beyond those that come next. So such a clear
+gets the higher price, and is followed by up to two rows that say again which the highest and the lowest of the asks
+beyond it are. Bids, whole sides and whole books are cleared as they should be, but for bids of which none is left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bt_framework.errors import StorageError
+from bt_framework.features import FeatureCache, Input, feature
+from bt_framework.records import EVENT, EventFlag, EventKind
+
+MOST_ROWS = 1 << 18
+"""A clear later than this is left alone: the rows before it are copied, and looked at one by one."""
+
+_BUY, _SELL = int(EventFlag.BUY), int(EventFlag.SELL)
+_SIDES = _BUY | _SELL
+_DEPTH, _CLEAR, _SNAPSHOT = int(EventKind.DEPTH), int(EventKind.DEPTH_CLEAR), int(EventKind.DEPTH_SNAPSHOT)
+_CHUNK_ROWS, _TAIL_ROWS = 1 << 16, 1 << 12
+_NONE = 2**62
+
+
+class Range(NamedTuple):
+    """Of a price vector, in ticks; both ends belong to it."""
+
+    tick_size: float
+    lot_size: float
+    low_ticks: int
+    high_ticks: int
+
+
+class _Side:
+    """One side of a book as the engine keeps it. Levels are ticks, of bids with the sign changed: lower is better."""
+
+    def __init__(self) -> None:
+        self.qty: dict[int, float] = {}
+        self.best, self.furthest = _NONE, -_NONE
+
+    def after(self, level: int) -> int:
+        """Return the next level that is worse than `level`, as far as the engine looks."""
+        return next((worse for worse in range(level + 1, self.furthest + 1) if worse in self.qty), _NONE)
+
+    def find_best(self, level: int) -> None:
+        """Make the next one after `level` the best; a side without one has no furthest level either."""
+        self.best = self.after(level)
+        if self.best == _NONE:
+            self.furthest = -_NONE
+
+    def put(self, level: int, qty: float, other: _Side) -> None:
+        """Set the quantity of a level; one that crosses the other side hides what is behind it there."""
+        if qty == 0:
+            self.qty.pop(level, None)
+            if level == self.best:
+                self.find_best(level)
+            return
+        self.qty[level] = qty
+        self.furthest = max(self.furthest, level)
+        if level < self.best:
+            self.best = level
+            if other.best <= -level:
+                other.best = other.after(-level)
+
+    def clear(self, limit: int | None) -> None:
+        """Empty it up to a level, or all of it."""
+        if limit is None:
+            self.__init__()  # type: ignore[misc]
+            return
+        if self.best != _NONE:
+            for level in range(self.best, limit + 1):
+                self.qty.pop(level, None)
+        self.find_best(limit + 1)  # the engine looks from the second level on
+
+
+class _Book:
+    """A book of the exchange or of ours, within the range of a vector."""
+
+    def __init__(self, reach: Range) -> None:
+        self._reach = reach
+        self._asks, self._bids = _Side(), _Side()
+
+    def apply(self, ev: int, px: float, qty: float) -> None:
+        """Apply a row."""
+        kind, reach = ev & 0xFF, self._reach
+        if kind == _CLEAR:
+            ticks = round(px / reach.tick_size) if ev & _SIDES and math.isfinite(px) else None
+            if ev & _BUY or not ev & _SIDES:
+                self._bids.clear(None if ticks is None else -ticks)
+            if ev & _SELL or not ev & _SIDES:
+                self._asks.clear(ticks)
+        elif kind in (_DEPTH, _SNAPSHOT) and ev & _SIDES:
+            ticks = round(px / reach.tick_size)
+            if reach.low_ticks <= ticks <= reach.high_ticks:
+                qty = qty if round(qty / reach.lot_size) else 0.0
+                if ev & _BUY:
+                    self._bids.put(-ticks, qty, self._asks)
+                else:
+                    self._asks.put(ticks, qty, self._bids)
+
+    def is_odd(self, ev: int) -> bool:
+        """Whether a row that clears asks has brought hidden ones out again, or one for bids finds only hidden ones.
+
+        Asks below the best bid cannot be told by rows, and the vector finds bids that the engine no longer looks for.
+        """
+        if ev & _SELL:
+            return self._asks.best <= -self._bids.best
+        return self._bids.best == _NONE and bool(self._bids.qty)
+
+    def outer_asks(self) -> list[tuple[int, float]]:
+        """Return (ticks, quantity) of the highest ask and of the best one; less if there are not two."""
+        asks = self._asks
+        if asks.best == _NONE:
+            return []
+        highest = next(level for level in range(asks.furthest, asks.best - 1, -1) if level in asks.qty)
+        return [(level, asks.qty[level]) for level in dict.fromkeys((highest, asks.best))]
+
+
+def rewritten(events: np.ndarray, reach: Range) -> np.ndarray | None:
+    """Return a copy of `events` with their clears as a vector of that range understands them.
+
+    None if a clear makes something of a book that the vector cannot be told.
+    """
+    books = {int(flag): _Book(reach) for flag in (EventFlag.EXCH, EventFlag.LOCAL)}
+    pieces: list[np.ndarray] = []
+    start = 0
+    rows = zip(*(events[name].tolist() for name in ("ev", "px", "qty")), strict=True)
+    for index, (ev, px, qty) in enumerate(rows):
+        concerned = [book for flag, book in books.items() if ev & flag]
+        for book in concerned:
+            book.apply(ev, px, qty)
+        if not _clears_levels(ev, px):
+            continue
+        if any(book.is_odd(ev) for book in concerned):
+            return None
+        if ev & _SELL:
+            piece = events[start : index + 1].copy()
+            piece["px"][-1] = px + (reach.high_ticks - reach.low_ticks) * reach.tick_size
+            pieces += [piece, *_reminders(events[index], books, reach)]
+            start = index + 1
+    whole: np.ndarray = np.concatenate([*pieces, events[start:]])
+    return whole
+
+
+def _clears_levels(ev: int, px: float) -> bool:
+    """Whether a row clears a side up to a price."""
+    return ev & 0xFF == _CLEAR and ev & _SIDES in (_BUY, _SELL) and math.isfinite(px)
+
+
+def _reminders(clear: np.void, books: Mapping[int, _Book], reach: Range) -> Iterator[np.ndarray]:
+    """Yield rows with the outer asks of the books that a row has cleared."""
+    for flag, book in books.items():
+        if int(clear["ev"]) & flag:
+            for ticks, qty in book.outer_asks():
+                row = np.array([clear], EVENT)
+                row["ev"], row["px"], row["qty"] = flag | _SELL | _DEPTH, ticks * reach.tick_size, qty
+                yield row
+
+
+@feature("vector_clears")
+def vector_clears(inputs: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Rows to have instead of the first ones of ``events``, and how many those are: -1 if there are no such rows.
+
+    Parameters are the fields of `Range`. Of ``rows``, each number is eight bytes of an EVENT.
+    """
+    events = inputs["events"].view(np.ndarray)
+    replaced = _separable(events, _last_clear(events) + 1)
+    rows = rewritten(events[:replaced], Range(**params)) if replaced <= MOST_ROWS else None
+    if rows is None:
+        return {"rows": np.empty((0, 8)), "replaced": np.array([-1.0])}
+    return {"rows": rows.view(np.float64).reshape(-1, 8), "replaced": np.array([float(replaced)])}
+
+
+def _last_clear(events: np.ndarray) -> int:
+    """Place of the last row that clears a side up to a price, -1 if there is none."""
+    for start in range((len(events) - 1) // _CHUNK_ROWS * _CHUNK_ROWS, -1, -_CHUNK_ROWS):
+        chunk = events[start : start + _CHUNK_ROWS]
+        for index in np.flatnonzero((chunk["ev"] & 0xFF) == _CLEAR)[::-1]:
+            if _clears_levels(int(chunk["ev"][index]), float(chunk["px"][index])):
+                return start + int(index)
+    return -1
+
+
+def _separable(events: np.ndarray, rows: int) -> int:
+    """Return after how many rows, at least `rows`, the events may be cut: there, or at their end.
+
+    hftbacktest drops a piece of data as soon as nobody reads it: the exchange must not be through with the second one
+    before our side has begun with it.
+    """
+    head, rest = events[max(rows - _TAIL_ROWS, 0) : rows], events[rows:][-_TAIL_ROWS:]
+    local_ts = head["local_ts"][(head["ev"] & int(EventFlag.LOCAL)) != 0]
+    exch_ts = rest["exch_ts"][(rest["ev"] & int(EventFlag.EXCH)) != 0]
+    apart = len(local_ts) and len(exch_ts) and exch_ts[-1] > local_ts[-1]
+    return rows if rows == 0 or apart else len(events)
+
+
+def for_vector(cache: FeatureCache, events: Input, reach: Range) -> Sequence[np.ndarray] | None:
+    """Return events for a price vector, in one or two pieces; None if it cannot be told of a clear, or that is late.
+
+    Parameters
+    ----------
+    cache : FeatureCache
+        Where the first rows are kept.
+    events : Input
+        EVENT array.
+    reach : Range
+        Of the vector.
+    """
+    inputs, params = {"events": events}, reach._asdict()
+    found: Mapping[str, np.ndarray] | None = None
+    with suppress(StorageError):  # of a store that is read-only: each run makes them
+        found = cache.load(vector_clears, inputs, params)
+    if found is None:
+        found = vector_clears.compute({"events": events.open()}, params)
+    replaced = int(found["replaced"][0])
+    if replaced < 0:
+        return None
+    rest = events.open()[replaced:]
+    head = found["rows"].view(EVENT).reshape(-1)
+    return [piece for piece in (head, rest) if len(piece)]
