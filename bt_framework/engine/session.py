@@ -31,7 +31,7 @@ from bt_framework.results.run import LOGS, Instrument
 
 _SLICE_S = 0.1
 """Wall time of a slice: short enough for progress and Ctrl-C, long enough for its overhead to vanish."""
-_FIRST_SLICE_WAKES = 4_096
+_FIRST_SLICE_WAKES = 8_192
 _FIRST_PLAIN_SLICE_WAKES = 16
 """A strategy in plain Python may take its time at each wake-up, and Ctrl-C waits for the end of a slice."""
 

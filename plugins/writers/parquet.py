@@ -27,6 +27,8 @@ from bt_framework.results.run import TABLES, RunContext, RunSummary, SliceBatch
 from bt_framework.results.schemas import RECORDS, columns, schema, to_arrow
 
 _COMPRESSIONS = ("zstd", "snappy", "lz4", "gzip", "none")
+_SMALL_ROWS = 1_000
+"""Tables with fewer rows are not compressed: that would take longer than the rest of writing them."""
 
 
 @dataclass
@@ -34,7 +36,9 @@ class Parquet(ComponentConfig):
     """One Parquet file per table in the run folder, streamed while the run goes on."""
 
     name: str = param("parquet", "registry name")
-    compression: str = param("zstd", f"one of {', '.join(_COMPRESSIONS)}")
+    compression: str = param(
+        "zstd", f"of tables of {_SMALL_ROWS:,} rows and more: one of {', '.join(_COMPRESSIONS)}"
+    )
     flush_rows: int = param(100_000, "rows of a table that are kept in memory; size of a row group")
     flush_interval_ns: Duration = param("5s", "wall time until rows are written", unit="ns")
 
@@ -111,7 +115,7 @@ class ParquetWriter:
         path = folder / f"{name}-{len(self._parts[name]):05d}.parquet"
         with self._failing(folder):
             folder.mkdir(exist_ok=True)
-            self._write(path, name, [table])
+            self._write(path, name, [table], self._config.compression)
         self._parts[name].append(path)
 
     def _finish(self, name: str, run: RunContext) -> None:
@@ -126,14 +130,15 @@ class ParquetWriter:
             if len(parts) == 1 and table.num_rows == 0:
                 os.replace(parts[0], path)
                 return
-            self._write(path, name, _joined(parts, table))
+            small = not parts and table.num_rows < _SMALL_ROWS
+            self._write(path, name, _joined(parts, table), "none" if small else self._config.compression)
             for part in parts:
                 part.unlink()
 
-    def _write(self, path: Path, name: str, tables: Iterable[Any]) -> None:
+    def _write(self, path: Path, name: str, tables: Iterable[Any], compression: str) -> None:
         import pyarrow.parquet as pq
 
-        layout = _layout(name, self._config.compression)
+        layout = _layout(name, compression)
         with replacing(path) as file, pq.ParquetWriter(file, schema(name), **layout) as writer:
             for table in tables:
                 writer.write_table(table, row_group_size=self._config.flush_rows)

@@ -51,6 +51,7 @@ class SqliteStore(RelationalStore):
         self._file = SqliteFile(self.path, INDEX, busy_timeout_s=busy_timeout_ns / NS_PER_S, durable=False)
         super().__init__(row_tables)
         self._staying = ExitStack()
+        self._connection: sqlite3.Connection | None = None
 
     @cached_property
     def database(self) -> Database:
@@ -103,11 +104,12 @@ class SqliteStore(RelationalStore):
     def before_run(self, run: RunContext) -> None:
         """Insert the run.
 
-        The file is open until the run has ended: the last one to close it clears away its write-ahead log, which takes
-        longer than what a run writes, and those of a sweep do it once.
+        The file is open until the run has ended: opening it takes longer than what a run writes, and so does clearing
+        away its write-ahead log, which the last one to close it does, and those of a sweep do once.
         """
         self._staying = ExitStack()
-        self._staying.enter_context(self._opened(self._file.reading))
+        self._connection = self._staying.enter_context(self._opened(self._file.reading))
+        self._staying.callback(setattr, self, "_connection", None)
         super().before_run(run)
 
     @hookimpl
@@ -122,8 +124,15 @@ class SqliteStore(RelationalStore):
         super().on_run_error(run, summary, error)
         self._staying.close()
 
-    def _writing(self) -> AbstractContextManager[sqlite3.Connection]:
-        return self._opened(self._file.writing)
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Begin a transaction, in the run's connection if there is one."""
+        if self._connection is None:
+            with self._opened(self._file.writing) as connection:
+                yield connection
+        else:
+            with self._file.transaction(self._connection):
+                yield self._connection
 
     @contextmanager
     def _opened(

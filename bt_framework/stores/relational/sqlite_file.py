@@ -48,11 +48,27 @@ class SqliteFile:
         StorageError
             If it cannot be used.
         """
-        with self._prepared() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            # What is not committed is rolled back when the connection closes.
+        with self._prepared() as connection, self.transaction(connection):
             yield connection
-            connection.execute("COMMIT")
+
+    @contextmanager
+    def transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """Hold the file for one transaction of an open connection; what fails leaves nothing.
+
+        Raises
+        ------
+        StorageError
+            If the file cannot be used.
+        """
+        with self._explained():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """Open the file for queries, each of which sees one state of it; raises as `writing` does."""
@@ -65,12 +81,18 @@ class SqliteFile:
 
     @contextmanager
     def _prepared(self) -> Iterator[sqlite3.Connection]:
-        try:
+        with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with closing(sqlite3.connect(self.path, timeout=self.busy_timeout_s)) as connection:
                 self.settle(connection)
                 self._prepare(connection)
                 yield connection
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what an error of the file means."""
+        try:
+            yield
         except OSError as error:
             raise StorageError(
                 f"the {self.subject.what} {self.path} cannot be opened: {error.strerror}."
