@@ -31,6 +31,7 @@ from bt_framework.records import (
     TimeInForce,
 )
 from bt_framework.registry import unknown_name
+from bt_framework.results.arrays import number_array, text_array
 from bt_framework.results.run import TABLES, Instrument
 
 if TYPE_CHECKING:
@@ -308,7 +309,7 @@ def to_arrow(table: str, rows: np.ndarray, run: Names) -> pa.Table:
     for column in columns(table):
         values = rows[column.field]
         if column.words is None:
-            arrays.append(_array(values != 0 if column.boolean else values))
+            arrays.append(number_array(values != 0 if column.boolean else values))
         else:
             arrays.append(_dictionary_array(table, column, values, run))
     return pa.Table.from_arrays(arrays, schema=schema(table))
@@ -382,29 +383,5 @@ def _dictionary_array(table: str, column: Column, values: np.ndarray, run: Names
     if unknown.any() and not column.optional:
         known = ", ".join(f"{number} ({word})" for number, word in vocabulary)
         raise RunError(f"{table}.{column.field} must be one of {known}, was {int(values[unknown][0])}.")
-    words = _text_array([word for _, word in vocabulary])
-    return pa.DictionaryArray.from_arrays(_array(np.maximum(indices, 0), unknown), words)
-
-
-# `pyarrow.array` imports pandas, where it is installed, to see what it was given: a third of a second that a run of
-# the same length would pay. Arrays made of buffers do not.
-
-
-def _array(values: np.ndarray, missing: np.ndarray | None = None) -> pa.Array:
-    """Copy numbers or truth values; where `missing` is true, the result is null."""
-    import pyarrow as pa
-
-    is_bool = values.dtype == np.bool_
-    data = np.packbits(values, bitorder="little") if is_bool else values.copy()
-    has_nulls = missing is not None and missing.any()
-    valid = np.packbits(~missing, bitorder="little") if missing is not None and has_nulls else None
-    buffers = [None if part is None else pa.py_buffer(part) for part in (valid, data)]
-    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(values), buffers)
-
-
-def _text_array(words: Sequence[str]) -> pa.StringArray:
-    import pyarrow as pa
-
-    encoded = [word.encode() for word in words]
-    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    return pa.StringArray.from_buffers(len(words), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
+    words = text_array([word for _, word in vocabulary])
+    return pa.DictionaryArray.from_arrays(number_array(np.maximum(indices, 0), unknown), words)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bt_framework.results.arrays import array_of
 from bt_framework.results.rows import METRIC_COLUMNS, RowColumn
 from bt_framework.results.run import Status
 
@@ -147,8 +148,8 @@ def arrow_table(columns: Sequence[RowColumn], values: Sequence[Sequence[Any]]) -
     """Return a table of `columns`, see `arrow_field`."""
     import pyarrow as pa
 
+    arrays = [array_of(v, column.type) for v, column in zip(values, columns, strict=True)]
     fields = [arrow_field(column) for column in columns]
-    arrays = [pa.array(v, f.type) for v, f in zip(values, fields, strict=True)]
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 

@@ -62,7 +62,9 @@ class Sweep:
         import pyarrow.parquet as pq
 
         try:
-            return with_runs(pq.read_table(path / TABLE_FILE), pq.read_table(path / RUNS_FILE))
+            return with_runs(
+                pq.ParquetFile(path / TABLE_FILE).read(), pq.ParquetFile(path / RUNS_FILE).read()
+            )
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"the table of {path} cannot be read: {error}.") from error
 

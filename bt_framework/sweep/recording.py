@@ -108,7 +108,7 @@ def _finish(folder: SweepFolder, keepers: Sequence[SweepKeeper], row: SweepRow) 
     """
     import pyarrow.parquet as pq
 
-    table, runs = (pq.read_table(folder.path / name) for name in (TABLE_FILE, RUNS_FILE))
+    table, runs = (pq.ParquetFile(folder.path / name).read() for name in (TABLE_FILE, RUNS_FILE))
     status = status_of(table)
     if status is Status.RUNNING:  # workers elsewhere go on, and nobody drives them
         status = Status.STOPPED

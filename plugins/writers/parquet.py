@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -115,7 +115,7 @@ class ParquetWriter:
         path = folder / f"{name}-{len(self._parts[name]):05d}.parquet"
         with self._failing(folder):
             folder.mkdir(exist_ok=True)
-            self._write(path, name, [table], self._config.compression)
+            self._write(path, name, [table])
         self._parts[name].append(path)
 
     def _finish(self, name: str, run: RunContext) -> None:
@@ -130,15 +130,18 @@ class ParquetWriter:
             if len(parts) == 1 and table.num_rows == 0:
                 os.replace(parts[0], path)
                 return
-            small = not parts and table.num_rows < _SMALL_ROWS
-            self._write(path, name, _joined(parts, table), "none" if small else self._config.compression)
+            if not parts and table.num_rows < _SMALL_ROWS:
+                with replacing(path) as file:
+                    file.write(_content(table, _layout(name, "none")))
+                return
+            self._write(path, name, _joined(parts, table))
             for part in parts:
                 part.unlink()
 
-    def _write(self, path: Path, name: str, tables: Iterable[Any], compression: str) -> None:
+    def _write(self, path: Path, name: str, tables: Iterable[Any]) -> None:
         import pyarrow.parquet as pq
 
-        layout = _layout(name, compression)
+        layout = _layout(name, self._config.compression)
         with replacing(path) as file, pq.ParquetWriter(file, schema(name), **layout) as writer:
             for table in tables:
                 writer.write_table(table, row_group_size=self._config.flush_rows)
@@ -158,14 +161,19 @@ class ParquetWriter:
 @lru_cache(maxsize=64)
 def _without_rows(table: str, compression: str) -> bytes:
     """The file of a table that nothing came into: a run has some, and they are all the same."""
+    nothing = to_arrow(table, np.empty(0, RECORDS[table]), RunNames((), ()))
+    return bytes(_content(nothing, _layout(table, compression)))
+
+
+def _content(table: Any, layout: Mapping[str, Any]) -> Any:
+    """Make a file in memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     file = pa.BufferOutputStream()
-    with pq.ParquetWriter(file, schema(table), **_layout(table, compression)) as writer:
-        writer.write_table(to_arrow(table, np.empty(0, RECORDS[table]), RunNames((), ())))
-    content: bytes = file.getvalue().to_pybytes()
-    return content
+    with pq.ParquetWriter(file, table.schema, **layout) as writer:
+        writer.write_table(table)
+    return file.getvalue()
 
 
 def _layout(table: str, compression: str) -> dict[str, Any]:

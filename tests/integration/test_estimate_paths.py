@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -175,3 +178,34 @@ def test_what_comes_after_a_time_changes_nothing_before_it(run: Running, store: 
     assert len(whole) > len(cut) == 1_500
     assert np.array_equal(whole[: len(cut)], cut, equal_nan=True)
     assert np.ptp(cut[-500:, 3]) > 0
+
+
+def test_sweeps_estimate_what_their_jobs_share_once_and_import_no_pandas(tmp_path: Path) -> None:
+    def sweep(*varied: str) -> dict[str, list[int]]:
+        """Inodes of the features that are kept then, by name: one that is made again is another file."""
+        fixed = ["+strategy=ou_pairs", "data.duration_ns=3min", "strategy.warmup=80", "console=plain"]
+        done = subprocess.run(
+            [sys.executable, "-m", "bt_framework", "-m", *fixed, *varied],
+            cwd=tmp_path,
+            env=os.environ | {"BT_STORE_DIR": str(tmp_path / "store"), "PYTHONPROFILEIMPORTTIME": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert "numba" in imported
+        assert "pandas" not in imported
+        kept: dict[str, list[int]] = {}
+        for record in sorted(
+            tmp_path.glob("store/features/*/*/feature.json"), key=lambda path: path.stat().st_ino
+        ):
+            kept.setdefault(json.loads(record.read_bytes())["name"], []).append(record.stat().st_ino)
+        return kept
+
+    first = sweep("strategy.window=60", "strategy.entry_z=1,1.5")
+    assert {name: len(inodes) for name, inodes in first.items()} == {"sampled_mids": 2, "ou_pairs.path": 1}
+    assert sweep("strategy.window=60", "strategy.entry_z=2,2.5", "latency=colo,same_region") == first
+    longer = sweep("strategy.window=60,80", "strategy.entry_z=3.5")
+    assert longer["sampled_mids"] == first["sampled_mids"]
+    assert set(longer["ou_pairs.path"]) > set(first["ou_pairs.path"])
