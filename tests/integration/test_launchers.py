@@ -121,6 +121,32 @@ def test_a_worker_that_is_killed_costs_its_job_only(launcher: str, place: Place)
     wait_for_nobody(place)
 
 
+@pytest.mark.parametrize(
+    "launcher", ["processes", *(pytest.param(name, marks=_LONG) for name in PROCESSES[1:])]
+)
+def test_a_worker_that_somebody_kills_and_a_resume_leave_the_table_of_a_sweep_without_that(
+    launcher: str, place: Place
+) -> None:
+    jobs = ["strategy.lots=range(1,7)", "strategy.slow_s=0.5", "sweep.workers=2"]
+    process = place.start_sweep(f"hydra/launcher={launcher}", *jobs)
+
+    def workers() -> list[int]:
+        return [attempt.process.pid for state in place.states.values() for attempt in state.running.values()]
+
+    wait_until(workers, process)
+    os.kill(workers()[0], signal.SIGKILL)
+    code, _, err = finished(process)
+    assert sum(state.crashes for state in place.states.values()) > 0
+    if code:  # a job that was the only one of its process counts as what ended it
+        assert code == 3, err
+        code, _, err = place.run("sweep", "resume", place.folders[-1].path.name)
+    assert code == 0, err
+    killed = place.folders[-1].path / "table.parquet"
+    assert place.sweep(*jobs, "rerun=true")[0] == 0
+    assert (place.folders[-1].path / "table.parquet").read_bytes() == killed.read_bytes()
+    wait_for_nobody(place)
+
+
 @pytest.mark.parametrize(("launcher", "number"), STOPS)
 def test_a_stop_ends_the_workers_and_what_is_left_is_run_later(
     launcher: str, number: signal.Signals, place: Place
