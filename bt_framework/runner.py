@@ -147,6 +147,14 @@ class Run:
             self._prepared = self._identified(parts, feeds)
         return self._prepared.context
 
+    def buffer_bytes(self) -> int:
+        """Return what a prepared run is going to allocate for itself, at most."""
+        from bt_framework.engine.footprint import buffer_bytes
+
+        assert self._prepared is not None
+        made = self._prepared
+        return buffer_bytes(made.context.instruments, made.books, follows=made.parts.exchange.sweeps)
+
     def _identified(self, parts: assembly.Parts, feeds: list[StoredFeed]) -> _Prepared:
         composition, settings = self._composition, self._composition.settings
         latencies = assembly.load_latencies(parts, feeds, settings, self._console.notice)

@@ -11,6 +11,7 @@ from numba import float64, from_dtype, int64
 
 from bt_framework.jit import kernel_class
 from bt_framework.records import EQUITY, FILL, INTENT, ORDER, REFUSAL, RISK_EVENT, SIGNAL
+from bt_framework.results.run import LOGS
 
 MAX_OPEN_ORDERS = 256
 MAX_INTENTS = 128
@@ -303,6 +304,11 @@ def allocate(contracts: np.ndarray, tiers: np.ndarray, sizes: Sizes) -> LoopArra
         exch_qty=np.zeros(sizes.exch_levels),
         scratch=np.zeros(3, np.int64),
     )
+
+
+def log_row_bytes() -> int:
+    """Return what one row of every log takes."""
+    return sum(_ROW_TYPES[name].itemsize for name in LOGS)
 
 
 def contracts_of(rows: Sequence[Mapping[str, float]]) -> np.ndarray:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from bt_framework.interrupt import Stop
 
 WORKER_BYTES = 256 * 2**20
 """What a worker takes for itself: 120 MB while it runs a compiled loop, twice that while it compiles one.
 
 Mapped events, libraries and compiled code on disk are shared by all processes, and are not in it.
 """
+
+_POLL_S = 0.1
 
 
 def cores() -> int:
@@ -23,6 +30,35 @@ def fitting(workers: int, free_bytes: int | None = None) -> int:
     """Return how many of `workers` fit into the memory that is free, one at least."""
     free_bytes = available_bytes() if free_bytes is None else free_bytes
     return max(1, min(workers, free_bytes // WORKER_BYTES))
+
+
+class Room:
+    """The memory that the jobs of this process share.
+
+    Parameters
+    ----------
+    free_bytes : int, optional
+        For all of them; by default what is free now, but for a tenth.
+    """
+
+    def __init__(self, free_bytes: int | None = None) -> None:
+        self._free = available_bytes() * 9 // 10 if free_bytes is None else free_bytes
+        self._taken = 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, size_bytes: int, stop: Stop) -> Iterator[None]:
+        """Wait until there is room, or `stop` says to end, and take it; a job that has all to itself need not wait."""
+        with self._changed:
+            while self._taken and self._taken + size_bytes > self._free and not stop.received:
+                self._changed.wait(_POLL_S)
+            self._taken += size_bytes
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= size_bytes
+                self._changed.notify_all()
 
 
 def available_bytes(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:

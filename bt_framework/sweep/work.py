@@ -27,6 +27,7 @@ from bt_framework.runner import Run, Surroundings
 from bt_framework.sweep import watch
 from bt_framework.sweep.folder import PLAN_FILE, STOP_FILE, SweepFolder
 from bt_framework.sweep.journal import Ending, Journal, Outcome
+from bt_framework.sweep.memory import Room
 from bt_framework.sweep.once import OnceEach
 from bt_framework.sweep.plan import Job, SweepPlan
 from bt_framework.sweep.pruning import Pruning, prunes
@@ -108,6 +109,7 @@ class JobRunner:
         self._journal = Journal(work.folder) if self.writes else None
         self._teller = work.teller or Watchdog(self._journal)
         self._once = OnceEach(work.folder / ONCE_FILE if self.writes else None)
+        self._room = Room()
         self._halt = Halt(work.folder)
         self._composer = VariantComposer(discover(), work.plan.config_dirs)
 
@@ -153,12 +155,14 @@ class JobRunner:
         if composition.conduct.profiling is not Profiling.OFF:
             attempt.run = run
         attempt.context = context = run.prepare()
-        if composition.conduct.rerun:
-            return _completed(job, run.go().record, reused=False)
         with ExitStack() as held:
+            record = None
             with run.phases.measured("wait"):
-                held.enter_context(self._once.held(context.identity, attempt.stop))
-                record = identical_run(composition.one(Kind.STORE).build(), context.identity)
+                if not composition.conduct.rerun:
+                    held.enter_context(self._once.held(context.identity, attempt.stop))
+                    record = identical_run(composition.one(Kind.STORE).build(), context.identity)
+                if record is None:
+                    held.enter_context(self._room.taken(run.buffer_bytes(), attempt.stop))
             if record is not None:
                 return _completed(job, record, reused=True)
             return _completed(job, run.go().record, reused=False)
