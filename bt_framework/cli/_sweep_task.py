@@ -128,17 +128,20 @@ class SweepTask:
         if known is None:
             create_recorded(folder, draft.plan, draft.jobs, self._composer)
         with folder.held():
-            if not folder.plan().complete:
-                make_study(folder.plan(), folder)
+            plan = folder.plan().with_trials(draft.plan)
             circumstances = replace(
                 self._calling.circumstances(folder, draft.plan if known else None), view=self._view(draft)
             )
             if not circumstances.restarted:
-                refuse_change(folder.plan(), folder.jobs(), read_states(folder.path), self._composer)
+                refuse_change(plan, folder.jobs(), read_states(folder.path), self._composer)
+            if not plan.complete:
+                make_study(plan, folder)
+            if plan != folder.plan():
+                folder.put_plan(plan)
             driver = Driver(folder, draft.conduct, self._launcher(), circumstances)
             with recorded(folder, self._composer):
                 outcomes = run_plan(folder, driver)
-        raise_failures(outcomes, folder.plan(), len(folder.jobs()))
+        raise_failures(outcomes, plan, len(folder.jobs()))
         return outcomes
 
     def _view(self, draft: Draft) -> View:

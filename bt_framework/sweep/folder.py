@@ -51,8 +51,6 @@ class SweepFolder:
         StorageError
             If it cannot be written.
         """
-        import orjson
-
         try:
             self.path.mkdir(parents=True)
         except OSError as error:
@@ -61,6 +59,18 @@ class SweepFolder:
             ) from error
         with replacing(self.path / JOBS_FILE, "sweep.dir") as file:
             file.writelines(_line(job) for job in jobs)
+        self.put_plan(plan)
+
+    def put_plan(self, plan: SweepPlan) -> None:
+        """Write the plan, instead of one that is there.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written.
+        """
+        import orjson
+
         with replacing(self.path / PLAN_FILE, "sweep.dir") as file:
             file.write(orjson.dumps(dataclasses.asdict(plan), option=orjson.OPT_INDENT_2))
 

@@ -122,6 +122,13 @@ class SweepPlan:
         """All overrides of a job, as on the command line of a single run."""
         return [*self.fixed, *job.overrides]
 
+    def with_trials(self, other: SweepPlan) -> SweepPlan:
+        """Return this plan of a sweep that learns, with as many jobs as `other` has if those are more."""
+        trials = other.options.get("n_trials", 0)
+        if self.complete or trials <= self.options.get("n_trials", 0):
+            return self
+        return dataclasses.replace(self, options={**self.options, "n_trials": trials})
+
     def digest(self, jobs: Sequence[Job]) -> str:
         """SHA-256 of what is planned: equal for a sweep that is asked for again, however it is to be carried out."""
         fixed = [text for text in self.fixed if not is_conduct(text)]

@@ -110,6 +110,27 @@ def test_a_sweep_that_learns_gives_the_same_table_after_kill_9(
     assert len(load_study(folder.plan(), folder).get_trials()) == 20
 
 
+def test_a_sweep_that_learns_goes_on_to_more_jobs_as_if_they_had_been_asked_for_at_once(
+    bt: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    words = ["-m", *SHORT, SPREADS]
+    settings = ("startup_trials=2", "sampler=tpe")
+    code, err = bt(*words, *optuna("n_trials=3", *settings))
+    assert code == 0, err
+    folder = newest(tmp_path)
+    code, err = bt("sweep", "resume", folder.path.name, "hydra.sweeper.n_trials=2")
+    assert code == 2
+    assert "hydra.sweeper.n_trials must be at least the 3 that are planned, was 2." in err
+    code, err = bt("sweep", "resume", folder.path.name, "hydra.sweeper.n_trials=6")
+    assert code == 0, err
+    assert [row["status"] for row in table(folder)] == ["completed"] * 6
+    code, err = bt(*words, *optuna("n_trials=6", *settings))
+    assert code == 0, err
+    assert (newest(tmp_path).path / "table.parquet").read_bytes() == (
+        folder.path / "table.parquet"
+    ).read_bytes()
+
+
 def test_jobs_behind_the_others_are_given_up_by_threads_and_processes_alike(
     bt: Callable[..., tuple[int, str]], tmp_path: Path
 ) -> None:
