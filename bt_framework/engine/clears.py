@@ -28,6 +28,8 @@ _SIDES = _BUY | _SELL
 _DEPTH, _CLEAR, _SNAPSHOT = int(EventKind.DEPTH), int(EventKind.DEPTH_CLEAR), int(EventKind.DEPTH_SNAPSHOT)
 _CHUNK_ROWS, _TAIL_ROWS = 1 << 16, 1 << 12
 _NONE = 2**62
+_NEAR_TICKS = 64
+"""How far the next level usually is, at most."""
 
 
 class Range(NamedTuple):
@@ -48,7 +50,13 @@ class _Side:
 
     def after(self, level: int) -> int:
         """Return the next level that is worse than `level`, as far as the engine looks."""
-        return next((worse for worse in range(level + 1, self.furthest + 1) if worse in self.qty), _NONE)
+        near = min(level + _NEAR_TICKS, self.furthest)
+        found = next((worse for worse in range(level + 1, near + 1) if worse in self.qty), None)
+        return min(self.within(near + 1, self.furthest), default=_NONE) if found is None else found
+
+    def within(self, best: int, furthest: int) -> list[int]:
+        """Return the levels from one to another."""
+        return [level for level in self.qty if best <= level <= furthest]
 
     def find_best(self, level: int) -> None:
         """Make the next one after `level` the best; a side without one has no furthest level either."""
@@ -73,11 +81,10 @@ class _Side:
     def clear(self, limit: int | None) -> None:
         """Empty it up to a level, or all of it."""
         if limit is None:
-            self.__init__()  # type: ignore[misc]
+            self.qty, self.best, self.furthest = {}, _NONE, -_NONE
             return
-        if self.best != _NONE:
-            for level in range(self.best, limit + 1):
-                self.qty.pop(level, None)
+        for level in self.within(self.best, limit):
+            del self.qty[level]
         self.find_best(limit + 1)  # the engine looks from the second level on
 
 
@@ -120,7 +127,7 @@ class _Book:
         asks = self._asks
         if asks.best == _NONE:
             return []
-        highest = next(level for level in range(asks.furthest, asks.best - 1, -1) if level in asks.qty)
+        highest = max(asks.within(asks.best, asks.furthest))
         return [(level, asks.qty[level]) for level in dict.fromkeys((highest, asks.best))]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from bt_framework.engine import clears
-from bt_framework.engine.clears import Range, for_vector
+from bt_framework.engine.clears import Range, for_vector, rewritten
 from bt_framework.engine.models import (
     ExchangeKind,
     ExchangeModel,
@@ -197,6 +198,17 @@ def test_events_are_cut_only_where_both_sides_read_the_rest_at_once(tmp_path: Pa
     events = events_of([*asks(202, 206), *cleared(203)], apart=False)
     (piece,) = for_vector(FeatureCache(tmp_path), input_of(events), REACH) or ()
     assert len(piece) == len(events) + 4
+
+
+def test_levels_far_away_and_clears_beyond_all_prices_take_no_time() -> None:
+    far = Range(TICK, LOT, 1, 4_000_000)
+    rows = [
+        row for n in range(300) for row in [*asks(200 + n % 2), *asks(3_999_999), *asks(200 + n % 2, lots=0)]
+    ]
+    clear = Row(EventKind.DEPTH_CLEAR, -1, 10**15)
+    began = time.process_time()
+    assert rewritten(events_of([*rows, clear, *asks(200)], apart=True), far) is not None
+    assert time.process_time() - began < 2
 
 
 def test_a_late_clear_is_for_the_hash_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
