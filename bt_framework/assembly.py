@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -503,53 +503,22 @@ def _strategy_records(
 
 def _sources_hash(program: Program, parts: Parts) -> str:
     """Hash of the sources of the loop, of the engine's set-up, and of what builds the components."""
-    from bt_framework.jit import plain_key
+    from bt_framework.jit import files_of, key_as_loaded, plain_key
 
     classes: list[type] = [
         type(part) for part in (parts.strategy, parts.sizing, parts.slippage, *parts.rules)
     ]
     if parts.latency.table is not None:
         classes.append(type(parts.latency.table))
-    built_by = {"bt_framework.engine.session", *parts.modules, *(c.__module__ for c in classes)}
-    key = _key_as_loaded(program.path, tuple(map(_Loaded, sorted(built_by))))
+    engine = {"bt_framework.engine.book", "bt_framework.engine.session"}
+    key = key_as_loaded(program.path, engine | {*parts.modules, *(c.__module__ for c in classes)})
     if not parts.plain:
         return key
     modules = {type(parts.strategy).__module__}
     kernels = getattr(parts.strategy, "kernels", None)
     if kernels is not None:
         modules |= {reference.partition(":")[0] for reference in vars(kernels).values() if reference}
-    return f"{key} {plain_key(_files_of(modules))}"
-
-
-class _Loaded:
-    """A module as it is in memory: loaded again, it is another."""
-
-    def __init__(self, name: str) -> None:
-        import importlib
-
-        self.module = importlib.import_module(name)
-        self._spec = self.module.__spec__
-
-    def __hash__(self) -> int:
-        return id(self._spec)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Loaded) and self._spec is other._spec
-
-
-@lru_cache(maxsize=256)
-def _key_as_loaded(loop: Path, modules: tuple[_Loaded, ...]) -> str:
-    """Key of the loop and of what sets it up, taken when they are first used: code in memory does not follow files."""
-    from bt_framework.jit import kernel_key
-
-    return kernel_key([loop, *(Path(file) for file in sorted({str(m.module.__file__) for m in modules}))])
-
-
-def _files_of(modules: Iterable[str]) -> list[Path]:
-    """Source files of modules, sorted; those of kernels may not be imported yet."""
-    import importlib
-
-    return [Path(file) for file in sorted({str(importlib.import_module(m).__file__) for m in modules})]
+    return f"{key} {plain_key(files_of(modules))}"
 
 
 def _events_between(feeds: Sequence[StoredFeed], start_ts: int, end_ts: int) -> int:

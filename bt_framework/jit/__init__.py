@@ -8,6 +8,7 @@ from bt_framework.jit._cache import (
 )
 from bt_framework.jit._collector import pause_while_compiling
 from bt_framework.jit._kernel import kernel, kernel_class
+from bt_framework.jit._loaded import files_of, key_as_loaded
 from bt_framework.jit._plain import PlainForms
 from bt_framework.jit._sources import plain_key
 
@@ -15,10 +16,12 @@ __all__ = [
     "PlainForms",
     "cache_root",
     "cached_kernel",
+    "files_of",
     "has_machine_code",
     "kernel",
     "kernel_class",
     "kernel_key",
+    "key_as_loaded",
     "plain_key",
 ]
 
