@@ -70,7 +70,8 @@ def choose_book(
         return BookChoice(None, None, "hash map: chosen", range_px)
     events: Sequence[np.ndarray] | None = ()
     if range_px is not None and clears is not None:
-        events = clears(Range(instrument.tick_size, instrument.lot_size, *_ticks(instrument, range_px)))
+        low_ticks, high_ticks = _ticks(instrument, range_px)
+        events = clears(Range(instrument.tick_size, instrument.lot_size, low_ticks, high_ticks + 1))
         if events is None:
             why_none = "the data clears the book in a way that the price vector does not"
     if range_px is None or why_none:

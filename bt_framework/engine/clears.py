@@ -2,15 +2,15 @@
 
 Asked to clear its asks up to a price, the vector of hftbacktest 2.4.4 counts the last level from the wrong end of its
 range: too low by the length of the range, so that nothing is cleared. A price higher by that length clears exactly what
-was meant, but the vector takes its asks for gone then, and no longer looks beyond those that come next. So such a clear
-gets the higher price, and is followed by up to two rows that say again which the highest and the lowest of the asks
-beyond it are. Bids, whole sides and whole books are cleared as they should be, but for bids of which none is left.
+was meant, but the vector takes its asks for gone then. The clear itself, once more, finds the best one of those that
+are left; and a level that is put at the vector's last tick and taken away again says how far it has to look. None of
+these rows touches an order or a queue: orders do not reach the last tick, see `bt_framework.engine.session`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -89,69 +89,66 @@ class _Side:
 
 
 class _Book:
-    """A book of the exchange or of ours, within the range of a vector."""
+    """A book of the exchange or of ours, as the hash map has it."""
 
     def __init__(self, reach: Range) -> None:
         self._reach = reach
-        self._asks, self._bids = _Side(), _Side()
+        self.asks, self._bids = _Side(), _Side()
 
     def apply(self, ev: int, px: float, qty: float) -> None:
         """Apply a row."""
         kind, reach = ev & 0xFF, self._reach
         if kind == _CLEAR:
-            ticks = round(px / reach.tick_size) if ev & _SIDES and math.isfinite(px) else None
+            ticks = _nearest(px / reach.tick_size) if ev & _SIDES and math.isfinite(px) else None
             if ev & _BUY or not ev & _SIDES:
                 self._bids.clear(None if ticks is None else -ticks)
             if ev & _SELL or not ev & _SIDES:
-                self._asks.clear(ticks)
+                self.asks.clear(ticks)
         elif kind in (_DEPTH, _SNAPSHOT) and ev & _SIDES:
-            ticks = round(px / reach.tick_size)
-            if reach.low_ticks <= ticks <= reach.high_ticks:
-                qty = qty if round(qty / reach.lot_size) else 0.0
-                if ev & _BUY:
-                    self._bids.put(-ticks, qty, self._asks)
-                else:
-                    self._asks.put(ticks, qty, self._bids)
+            ticks = _nearest(px / reach.tick_size)
+            qty = qty if _nearest(qty / reach.lot_size) else 0.0
+            if ev & _BUY:
+                self._bids.put(-ticks, qty, self.asks)
+            else:
+                self.asks.put(ticks, qty, self._bids)
 
-    def is_odd(self, ev: int) -> bool:
-        """Whether a row that clears asks has brought hidden ones out again, or one for bids finds only hidden ones.
+    def differs(self, ev: int) -> bool:
+        """Whether the vector has another best price after it was told of a row that clears levels.
 
-        Asks below the best bid cannot be told by rows, and the vector finds bids that the engine no longer looks for.
+        The hash map looks no further than at what it takes for the furthest level, and beyond the vector's range; the
+        vector does not look at the first tick in the direction that it searches.
         """
-        if ev & _SELL:
-            return self._asks.best <= -self._bids.best
-        return self._bids.best == _NONE and bool(self._bids.qty)
+        low, high = self._reach.low_ticks, self._reach.high_ticks
+        side, first, last = (self.asks, low, high) if ev & _SELL else (self._bids, -high, -low)
+        if side.best == _NONE:
+            return bool(side.within(first, last))
+        return not first < side.best <= last or bool(side.within(side.furthest + 1, last))
 
-    def outer_asks(self) -> list[tuple[int, float]]:
-        """Return (ticks, quantity) of the highest ask and of the best one; less if there are not two."""
-        asks = self._asks
-        if asks.best == _NONE:
-            return []
-        highest = max(asks.within(asks.best, asks.furthest))
-        return [(level, asks.qty[level]) for level in dict.fromkeys((highest, asks.best))]
+
+def _nearest(value: float) -> int:
+    """Round as the engine does: half a tick, too, up."""
+    return math.floor(value + 0.5)
 
 
 def rewritten(events: np.ndarray, reach: Range) -> np.ndarray | None:
-    """Return a copy of `events` with their clears as a vector of that range understands them.
-
-    None if a clear makes something of a book that the vector cannot be told.
-    """
+    """Return a copy of `events` with their clears as a vector of that range understands them; None if it cannot."""
     books = {int(flag): _Book(reach) for flag in (EventFlag.EXCH, EventFlag.LOCAL)}
     pieces: list[np.ndarray] = []
     start = 0
     rows = zip(*(events[name].tolist() for name in ("ev", "px", "qty")), strict=True)
     for index, (ev, px, qty) in enumerate(rows):
-        concerned = [book for flag, book in books.items() if ev & flag]
-        for book in concerned:
-            book.apply(ev, px, qty)
+        concerned = {flag: book for flag, book in books.items() if ev & flag}
+        try:
+            for book in concerned.values():
+                book.apply(ev, px, qty)
+        except (ValueError, OverflowError):  # a level at a price that is none
+            return None
         if not _clears_levels(ev, px):
             continue
-        if any(book.is_odd(ev) for book in concerned):
+        if any(book.differs(ev) for book in concerned.values()):
             return None
-        if ev & _SELL:
-            piece = events[start : index + 1].copy()
-            piece["px"][-1] = px + (reach.high_ticks - reach.low_ticks) * reach.tick_size
-            pieces += [piece, *_reminders(events[index], books, reach)]
+        if ev & _SELL and px / reach.tick_size > reach.low_ticks - 0.5:
+            pieces += [events[start:index], _in_words(events[index], concerned, reach)]
             start = index + 1
     whole: np.ndarray = np.concatenate([*pieces, events[start:]])
     return whole
@@ -162,14 +159,19 @@ def _clears_levels(ev: int, px: float) -> bool:
     return ev & 0xFF == _CLEAR and ev & _SIDES in (_BUY, _SELL) and math.isfinite(px)
 
 
-def _reminders(clear: np.void, books: Mapping[int, _Book], reach: Range) -> Iterator[np.ndarray]:
-    """Yield rows with the outer asks of the books that a row has cleared."""
+def _in_words(clear: np.void, books: Mapping[int, _Book], reach: Range) -> np.ndarray:
+    """Return the rows that say to a vector what one that clears asks says to a hash map."""
+    last_px = reach.high_ticks * reach.tick_size
+    px = float(clear["px"]) + (reach.high_ticks - reach.low_ticks) * reach.tick_size
+    rows = [(clear["ev"], px, clear["qty"]), (clear["ev"], clear["px"], clear["qty"])]
     for flag, book in books.items():
-        if int(clear["ev"]) & flag:
-            for ticks, qty in book.outer_asks():
-                row = np.array([clear], EVENT)
-                row["ev"], row["px"], row["qty"] = flag | _SELL | _DEPTH, ticks * reach.tick_size, qty
-                yield row
+        if book.asks.best != _NONE:
+            there = book.asks.qty.get(reach.high_ticks)
+            quantities = [reach.lot_size, 0.0] if there is None else [there]
+            rows += [(flag | _SELL | _DEPTH, last_px, qty) for qty in quantities]
+    found = np.repeat(np.array([clear], EVENT), len(rows))
+    found["ev"], found["px"], found["qty"] = zip(*rows, strict=True)
+    return found
 
 
 @feature("vector_clears")

@@ -410,7 +410,8 @@ def _build_engine(markets: Sequence[Market], is_roi: bool) -> int:
         ).last_trades_capacity(0)
         if is_roi:
             low, high = _bounds_ticks(market)
-            asset.roi_lb(low * market.instrument.tick_size).roi_ub(high * market.instrument.tick_size)
+            # One tick more than orders may have, see `bt_framework.engine.clears`.
+            asset.roi_lb(low * market.instrument.tick_size).roi_ub((high + 1) * market.instrument.tick_size)
         assets.append(asset)
     return int((build_roivec_backtest if is_roi else build_hashmap_backtest)(assets))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,10 +33,17 @@ from bt_framework.units import NS_PER_MS as MS
 from bt_framework.units import NS_PER_S
 
 TICK, LOT, LOW, HIGH = 0.5, 0.25, 180, 219
-REACH = Range(TICK, LOT, LOW, HIGH)
+REACH = Range(TICK, LOT, LOW, HIGH + 1)  # the vector has a tick more than orders reach
 GTC, GTX = int(TimeInForce.GTC), int(TimeInForce.GTX)
 BOTH = EventFlag.EXCH | EventFlag.LOCAL
 NOTES = 400
+RISK_AVERSE = QueueModel(QueueKind.RISK_AVERSE)
+QUEUES = [
+    RISK_AVERSE,
+    QueueModel(QueueKind.LOG_PROB),
+    QueueModel(QueueKind.LOG_PROB2),
+    *(QueueModel(kind, 2.5) for kind in (QueueKind.POWER_PROB, QueueKind.POWER_PROB2, QueueKind.POWER_PROB3)),
+]
 
 
 class Row(NamedTuple):
@@ -72,7 +80,10 @@ def events_of(rows: list[Row], *, apart: bool) -> np.ndarray[Any, Any]:
 
 
 def outcome(
-    events: np.ndarray[Any, Any], pieces: list[np.ndarray[Any, Any]] | None, orders: list[Order]
+    events: np.ndarray[Any, Any],
+    pieces: Sequence[np.ndarray[Any, Any]] | None,
+    orders: list[Order],
+    queue: QueueModel = RISK_AVERSE,
 ) -> Any:
     """What a run sees and gets: on the hash map, or on the vector if there are `pieces` for it."""
     bounds = {} if pieces is None else {"low_px": LOW * TICK, "high_px": HIGH * TICK}
@@ -80,7 +91,7 @@ def outcome(
         Instrument("TEST", TICK, LOT),
         [events] if pieces is None else pieces,
         LatencyModel(MS, MS),
-        QueueModel(QueueKind.POWER_PROB, 2.0),
+        queue,
         ExchangeModel(ExchangeKind.NO_PARTIAL_FILL),
         FeeSchedule(),
         **bounds,
@@ -110,21 +121,31 @@ def outcome(
 KINDS = st.sampled_from([EventKind.DEPTH, EventKind.DEPTH, EventKind.DEPTH_SNAPSHOT])
 CLEAR = st.just(EventKind.DEPTH_CLEAR)
 SIDES = st.sampled_from([1, -1])
-LOTS = st.integers(0, 5)
-# Bids and asks cross at times.
-BIDS = st.builds(Row, KINDS, st.just(1), st.integers(LOW, LOW + 23), LOTS)
-ASKS = st.builds(Row, KINDS, st.just(-1), st.integers(HIGH - 23, HIGH), LOTS)
-TRADES = st.builds(Row, st.just(EventKind.TRADE), SIDES, st.integers(LOW + 5, HIGH - 5))
+LOTS = st.sampled_from([0, 1, 2, 5, 8])
+# Where much meets: bids and asks cross at times, trades and orders are among the asks that are cleared.
+LOW_ASK, HIGH_ASK = HIGH - 20, HIGH - 3
+BIDS = st.builds(Row, KINDS, st.just(1), st.integers(LOW + 4, LOW_ASK + 5), LOTS)
+ASKS = st.builds(Row, KINDS, st.just(-1), st.integers(LOW_ASK, HIGH_ASK), LOTS)
+TRADES = st.builds(
+    Row, st.just(EventKind.TRADE), SIDES, st.integers(LOW_ASK - 2, HIGH_ASK), st.integers(1, 3)
+)
 CLEARS = st.one_of(
-    st.builds(Row, CLEAR, st.just(1), st.integers(LOW - 5, LOW + 25)),
-    st.builds(Row, CLEAR, st.just(-1), st.integers(HIGH - 25, HIGH + 5)),
+    st.builds(Row, CLEAR, st.just(-1), st.integers(LOW_ASK - 2, HIGH_ASK)),
+    st.builds(Row, CLEAR, st.just(-1), st.integers(LOW_ASK - 2, HIGH_ASK)),
     st.builds(Row, CLEAR, st.just(-1), st.integers(LOW - 5, HIGH + 5)),
+    st.builds(Row, CLEAR, st.just(1), st.integers(LOW - 5, HIGH + 5)),
     st.builds(Row, CLEAR, SIDES, st.none()),
     st.just(Row(EventKind.DEPTH_CLEAR, 0, None)),
 )
-ROWS = st.lists(st.one_of(BIDS, ASKS, ASKS, TRADES, CLEARS), max_size=90)
+ROWS = st.lists(st.one_of(BIDS, ASKS, ASKS, TRADES, TRADES, CLEARS), min_size=5, max_size=90)
 ORDERS = st.lists(
-    st.builds(Order, st.integers(3, 80), SIDES, st.integers(LOW + 1, HIGH - 1), st.sampled_from([GTC, GTX])),
+    st.builds(
+        Order,
+        st.integers(3, 80),
+        SIDES,
+        st.one_of(st.integers(LOW_ASK - 4, HIGH_ASK), st.integers(LOW, HIGH)),
+        st.sampled_from([GTC, GTX]),
+    ),
     max_size=12,
 ).map(sorted)
 
@@ -139,8 +160,27 @@ def cleared(ticks: int) -> list[Row]:
     return [Row(EventKind.DEPTH_CLEAR, -1, ticks)]
 
 
-HIDDEN = [*asks(202, 206), Row(EventKind.DEPTH, 1, 204), *asks(206, lots=0)]
+def bid(ticks: int, lots: int = 4) -> Row:
+    """A bid level."""
+    return Row(EventKind.DEPTH, 1, ticks, lots)
+
+
+def bought(ticks: int, lots: int) -> Row:
+    """A trade that takes asks."""
+    return Row(EventKind.TRADE, 1, ticks, lots)
+
+
+BIDS_CLEARED = [Row(EventKind.DEPTH_CLEAR, 1, LOW + level) for level in (6, 7)]
+PAUSE = [Row(EventKind.TRADE, 1, 200, 0)] * 8
+"""Trades of nothing."""
+HIDDEN = [*asks(202, 206), bid(204), *asks(206, lots=0)]
 """A bid that crosses the asks hides 202."""
+SKIPPED = [*asks(202, 203, 206, 209), *cleared(202)]
+"""The engine does not look at 203."""
+COME_BACK = [*asks(202, 206), bid(204), bid(204, 0)]
+"""202 is hidden until the next clear."""
+QUEUED = [*asks(202, 206, 209, lots=5), *PAUSE, bought(206, 2), *cleared(203), *asks(206, lots=3), *PAUSE]
+"""The row of a trade's level comes after a clear below it."""
 
 
 @pytest.fixture(scope="module")
@@ -148,31 +188,65 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> FeatureCache:
     return FeatureCache(tmp_path_factory.mktemp("store"))
 
 
-@given(ROWS, ORDERS, st.booleans())
-@example([*asks(202, 203, 206, 209), *cleared(203), *asks(206, lots=0), *asks(209, lots=0)], [], False)
-@example([*asks(202, 203, 206, 209), *cleared(202), *asks(206, lots=0)], [], False)  # 203 is skipped
-@example([*asks(202, 206, 209), *cleared(LOW - 4), *asks(202, lots=0)], [], False)  # nothing is cleared
-@example([*HIDDEN, *asks(214, lots=0), *cleared(200)], [], True)
-@example([Row(EventKind.DEPTH_CLEAR, 1, LOW + 6), Row(EventKind.DEPTH_CLEAR, 1, LOW + 7)], [], False)
+@given(ROWS, ORDERS, st.booleans(), st.sampled_from(QUEUES))
+@example(
+    [*asks(202, 203, 206, 209), *cleared(203), *asks(206, lots=0), *asks(209, lots=0)], [], False, RISK_AVERSE
+)
+@example(
+    [*asks(202, 203, 206, 209), *cleared(202), *asks(206, lots=0)], [], False, RISK_AVERSE
+)  # 203 is skipped
+@example(
+    [*asks(202, 206, 209), *cleared(LOW - 4), *asks(202, lots=0)], [], False, RISK_AVERSE
+)  # nothing is cleared
+@example(
+    [*QUEUED, bought(206, 1), *PAUSE, bought(206, 2), *PAUSE], [Order(4, -1, 206, GTX)], False, QUEUES[3]
+)
+@example(
+    [*asks(202, 203, 206, 209), *cleared(202), *PAUSE, *cleared(201), *PAUSE],
+    [Order(6, 1, 204, GTX)],
+    False,
+    RISK_AVERSE,
+)
+@example(
+    [*asks(202, 206), bid(204), bid(204, 0), *PAUSE, *cleared(200), *PAUSE],
+    [Order(7, 1, 203, GTX)],
+    False,
+    RISK_AVERSE,
+)
 @settings(max_examples=200, deadline=None)
 def test_both_forms_show_and_fill_the_same(
-    cache: FeatureCache, rows: list[Row], orders: list[Order], apart: bool
+    cache: FeatureCache, rows: list[Row], orders: list[Order], apart: bool, queue: QueueModel
 ) -> None:
     events = events_of(rows, apart=apart)
     pieces = for_vector(cache, input_of(events), REACH)
     assume(pieces is not None)
-    hashed, vector = outcome(events, None, orders), outcome(events, list(pieces), orders)
+    hashed, vector = outcome(events, None, orders, queue), outcome(events, pieces, orders, queue)
     np.testing.assert_array_equal(vector[0], hashed[0])
     assert vector[1] == hashed[1]
 
 
-def test_a_clear_that_brings_hidden_asks_below_the_bids_is_for_the_hash_map(cache: FeatureCache) -> None:
-    events = events_of([*HIDDEN, *cleared(200)], apart=False)
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param(BIDS_CLEARED, id="bids that nobody looks for any more"),
+        pytest.param([*HIDDEN, *asks(214, lots=0), *cleared(200)], id="asks that nobody looks for any more"),
+        pytest.param(
+            [*asks(202, 203, HIGH + 30), *asks(214, lots=0), *cleared(202)], id="an ask above the range"
+        ),
+        pytest.param([*asks(202, LOW), *cleared(LOW - 4), *cleared(LOW - 6)], id="an ask at its first tick"),
+        pytest.param([bid(HIGH + 1), Row(EventKind.DEPTH_CLEAR, 1, HIGH + 4)], id="a bid at its last tick"),
+        pytest.param([bid(LOW - 9), *(Row(EventKind.DEPTH_CLEAR, 1, LOW - 2),)], id="a bid below the range"),
+        pytest.param(
+            [*asks(202), Row(EventKind.DEPTH, -1, None), *cleared(203)], id="an ask without a price"
+        ),
+    ],
+)
+def test_what_a_vector_would_see_differently_is_for_the_hash_map(
+    cache: FeatureCache, rows: list[Row]
+) -> None:
+    events = events_of(rows, apart=False)
     assert for_vector(cache, input_of(events), REACH) is None
-    gone = events_of(
-        [*HIDDEN, *asks(214, lots=0), *cleared(200)], apart=False
-    )  # the engine does not look so far
-    assert for_vector(cache, input_of(gone), REACH) is not None
+    assert for_vector(cache, input_of(events[:2]), REACH) is not None
 
 
 def test_only_the_rows_until_the_last_clear_are_copied_once(tmp_path: Path) -> None:
@@ -180,7 +254,9 @@ def test_only_the_rows_until_the_last_clear_are_copied_once(tmp_path: Path) -> N
     events = events_of([*asks(202, 206), *cleared(203), *asks(*range(202, 219)), *asks(205)], apart=False)
     for _ in range(2):
         first, rest = for_vector(cache, input_of(events), REACH) or ()
-        assert len(first) == 5 + 4  # of each book the highest and the lowest ask above the clear
+        assert (
+            len(first) == 4 + 2 + 2 * 2
+        )  # the clear twice, and of each book a level at the last tick, come and gone
         assert rest.base is events or rest.base is events.base
         np.testing.assert_array_equal(rest, events[5:])
     assert [stored.name for stored in cache.stored()] == ["vector_clears"]
@@ -197,7 +273,7 @@ def test_events_are_cut_only_where_both_sides_read_the_rest_at_once(tmp_path: Pa
     """Otherwise hftbacktest drops the rest when the exchange is through with it, and our side waits for it forever."""
     events = events_of([*asks(202, 206), *cleared(203)], apart=False)
     (piece,) = for_vector(FeatureCache(tmp_path), input_of(events), REACH) or ()
-    assert len(piece) == len(events) + 4
+    assert len(piece) == len(events) + 5
 
 
 def test_levels_far_away_and_clears_beyond_all_prices_take_no_time() -> None:
@@ -222,4 +298,4 @@ def test_a_store_that_cannot_be_written_costs_the_copy_only(tmp_path: Path) -> N
     (tmp_path / "locks").write_text("in the way")
     events = events_of([*asks(202, 206), *cleared(203)], apart=False)
     (piece,) = for_vector(FeatureCache(tmp_path), input_of(events), REACH) or ()
-    assert len(piece) == len(events) + 4
+    assert len(piece) == len(events) + 5
