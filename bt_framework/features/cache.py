@@ -19,7 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -246,37 +246,32 @@ def _checked(feature: Feature, name: str, values: np.ndarray) -> np.ndarray:
 def _write(path: Path, values: np.ndarray) -> dict[str, Any]:
     with open(path, "wb") as file:
         np.save(file, values, allow_pickle=False)
-    return {"sha256": _seen(path).sha256, "bytes": path.stat().st_size}
+    stat = path.stat()
+    return {"sha256": _digest(str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size), "bytes": stat.st_size}
 
 
 def _mapped(path: Path, sha256: str) -> np.ndarray:
     """Map an array; ValueError if it is not what was written."""
-    seen = _seen(path)
-    if seen.sha256 != sha256:
-        raise ValueError(f"{path} is damaged")
-    return np.memmap(path, np.float64, "c", seen.offset, seen.shape)
-
-
-class _Seen(NamedTuple):
-    """Hash of an array's file, and where in it the array lies."""
-
-    sha256: str
-    offset: int
-    shape: tuple[int, ...]
-
-
-def _seen(path: Path) -> _Seen:
     stat = path.stat()
-    return _look(str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    file = (str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    if _digest(*file) != sha256:
+        raise ValueError(f"{path} is damaged")
+    offset, shape = _layout(*file)
+    return np.memmap(path, np.float64, "c", offset, shape)
 
 
 @lru_cache(maxsize=1024)
-def _look(path: str, inode: int, mtime_ns: int, size: int) -> _Seen:
-    """Read a file; once per process while it is untouched."""
+def _digest(path: str, inode: int, mtime_ns: int, size: int) -> str:
+    """SHA-256 of a file; once per process while it is untouched."""
     with open(path, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _layout(path: str, inode: int, mtime_ns: int, size: int) -> tuple[int, tuple[int, ...]]:
+    """Where an array begins in its file, bytes, and its shape; likewise."""
     array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return _Seen(sha256, array.offset, array.shape)
+    return array.offset, array.shape
 
 
 def _max_bytes() -> int:

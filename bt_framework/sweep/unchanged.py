@@ -14,6 +14,7 @@ from bt_framework.runner import Run, Surroundings
 from bt_framework.sweep.journal import Ending, JobState, Outcome
 from bt_framework.sweep.order import reads_data
 from bt_framework.sweep.plan import Job, SweepPlan
+from bt_framework.sweep.tally import planned_jobs
 
 if TYPE_CHECKING:
     from bt_framework.config.variants import VariantComposer
@@ -25,19 +26,25 @@ _MEANS = {
     "seed": "the seed",
 }
 
+_MOST_LOOKED_AT = 16
+
 
 def refuse_change(
     plan: SweepPlan, jobs: Sequence[Job], states: Mapping[int, JobState], composer: VariantComposer
 ) -> None:
     """Refuse to go on with a sweep if jobs that are done would be other runs now: its table would mix both.
 
-    One job is looked at of each choice of options and data; values of parameters cannot change behind a plan's back.
+    One job is looked at of each choice of options and data, of `_MOST_LOOKED_AT` choices; values of parameters cannot
+    change behind a plan's back. If nothing is left to run, nothing is looked at.
 
     Raises
     ------
     ConfigError
         If one would.
     """
+    ended = sum(state.ending in (Ending.COMPLETED, Ending.PRUNED) for state in states.values())
+    if ended >= planned_jobs(plan, len(jobs)):
+        return
     for job, done in _representatives(jobs, states):
         try:
             composition = composer.compose(plan.overrides(job))
@@ -57,17 +64,17 @@ def refuse_change(
 
 
 def _representatives(jobs: Sequence[Job], states: Mapping[int, JobState]) -> Iterator[tuple[Job, Outcome]]:
-    """Yield one job that has completed of each choice of options and data."""
-    seen = set()
+    """Yield one job that has completed of each choice of options and data, from the first choice to the last."""
+    chosen: dict[tuple[tuple[str, str], ...], Job] = {}
     for job in jobs:
         state = states.get(job.number)
-        if state is None or state.ending is not Ending.COMPLETED:
-            continue
-        choice = tuple(item for item in job.varied.items() if _is_choice(item[0]))
-        if choice not in seen:
-            seen.add(choice)
-            if (outcome := state.outcome) is not None:
-                yield job, outcome
+        if state is not None and state.ending is Ending.COMPLETED:
+            chosen.setdefault(tuple(item for item in job.varied.items() if _is_choice(item[0])), job)
+    found = list(chosen.values())
+    for job in found[:: max(1, -(-len(found) // _MOST_LOOKED_AT))]:
+        outcome = states[job.number].outcome
+        if outcome is not None:
+            yield job, outcome
 
 
 def _is_choice(key: str) -> bool:

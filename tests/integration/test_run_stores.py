@@ -18,6 +18,7 @@ import pytest
 from at_once import PROCESSES, at_once
 
 from bt_framework.errors import StorageError
+from bt_framework.results import folder
 from bt_framework.results.record import RunRecord
 from bt_framework.results.rows import table_rows
 from bt_framework.results.run import TABLES, RunSummary, Status
@@ -207,3 +208,16 @@ def test_keeping_a_run_in_sqlite_takes_less_than_five_milliseconds(tmp_path):
     for _ in range(100):
         store.put(ended)
     assert (time.process_time() - began) / 100 < 0.005
+
+
+def test_an_index_that_is_removed_during_a_run_has_the_run_afterwards(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "runs" / "index.sqlite")
+    run = sample_run(tmp_path / "runs", "run-1")
+    folder.start(run)
+    store.before_run(run)
+    for path in store.path.parent.glob("index.sqlite*"):
+        path.unlink()
+    summary = RunSummary(Status.COMPLETED, 1, "f" * 64, dict.fromkeys(TABLES, 0), {"pnl": 1.0})
+    folder.finish(run, summary)
+    store.after_run(run, summary)
+    assert [record.status for record in SqliteStore(store.path).find("run", 9)] == [Status.COMPLETED]

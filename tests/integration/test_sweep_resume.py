@@ -217,3 +217,6 @@ def test_a_sweep_is_not_resumed_with_other_options_or_code_than_its_finished_job
     option.write_text(content)
     code, printed = warm_place.bt("sweep", "resume", folder.path.name)
     assert code == 0, printed
+    option.write_text(content.replace("1ms", "2ms"))  # nothing is left that could be mixed
+    code, printed = warm_place.bt("sweep", "resume", folder.path.name)
+    assert code == 0, printed

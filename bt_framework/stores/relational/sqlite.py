@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +52,7 @@ class SqliteStore(RelationalStore):
         super().__init__(row_tables)
         self._staying = ExitStack()
         self._connection: sqlite3.Connection | None = None
+        self._inode = 0
 
     @cached_property
     def database(self) -> Database:
@@ -109,30 +110,36 @@ class SqliteStore(RelationalStore):
         """
         self._staying = ExitStack()
         self._connection = self._staying.enter_context(self._opened(self._file.reading))
+        self._inode = self._inode_now()
         self._staying.callback(setattr, self, "_connection", None)
         super().before_run(run)
 
     @hookimpl
     def after_run(self, run: RunContext, summary: RunSummary) -> None:
         """Keep how the run ended."""
-        super().after_run(run, summary)
-        self._staying.close()
+        with self._staying:
+            super().after_run(run, summary)
 
     @hookimpl
     def on_run_error(self, run: RunContext, summary: RunSummary, error: BaseException) -> None:
         """Keep how the run ended."""
-        super().on_run_error(run, summary, error)
-        self._staying.close()
+        with self._staying:
+            super().on_run_error(run, summary, error)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """Begin a transaction, in the run's connection if there is one."""
-        if self._connection is None:
+        """Begin a transaction, in the run's connection if there is one and the file is still that one."""
+        if self._connection is None or self._inode != self._inode_now():
             with self._opened(self._file.writing) as connection:
                 yield connection
         else:
             with self._file.transaction(self._connection):
                 yield self._connection
+
+    def _inode_now(self) -> int:
+        with suppress(OSError):
+            return self.path.stat().st_ino
+        return 0
 
     @contextmanager
     def _opened(

@@ -39,7 +39,7 @@ class SqliteFile:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one transaction: no handle outlives it, so threads and forks share nothing.
+        """Open the file for one transaction; the handle does not outlive it.
 
         Raises
         ------
@@ -61,8 +61,8 @@ class SqliteFile:
             If the file cannot be used.
         """
         with self._explained():
-            connection.execute("BEGIN IMMEDIATE")
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield
                 connection.execute("COMMIT")
             except BaseException:

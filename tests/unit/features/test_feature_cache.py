@@ -158,7 +158,7 @@ except StorageError as error:
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "missing", "record"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "garbage", "missing", "record"])
 def test_a_damaged_feature_is_found_and_made_again(cache: FeatureCache, tmp_path: Path, damage: str) -> None:
     load(cache, 2.0)
     gc.collect()
@@ -169,6 +169,8 @@ def test_a_damaged_feature_is_found_and_made_again(cache: FeatureCache, tmp_path
         path.write_bytes(content)
     elif damage == "cut":
         path.write_bytes(content[:-8])
+    elif damage in ("empty", "garbage"):  # a power cut leaves files like these
+        path.write_bytes(b"" if damage == "empty" else b"PK" + content[2:])
     elif damage == "missing":
         path.unlink()
     else:
