@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bt_framework.results.arrays import array_of
 from bt_framework.results.rows import METRIC_COLUMNS, RowColumn
 from bt_framework.results.run import Status
 
@@ -147,6 +146,8 @@ def arrow_field(column: RowColumn) -> pa.Field:
 def arrow_table(columns: Sequence[RowColumn], values: Sequence[Sequence[Any]]) -> pa.Table:
     """Return a table of `columns`, see `arrow_field`."""
     import pyarrow as pa
+
+    from bt_framework.results.arrays import array_of
 
     arrays = [array_of(v, column.type) for v, column in zip(values, columns, strict=True)]
     fields = [arrow_field(column) for column in columns]

@@ -121,9 +121,8 @@ def test_a_worker_that_is_killed_costs_its_job_only(launcher: str, place: Place)
     wait_for_nobody(place)
 
 
-@pytest.mark.parametrize(
-    "launcher", ["processes", *(pytest.param(name, marks=_LONG) for name in PROCESSES[1:])]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("launcher", PROCESSES)
 def test_a_worker_that_somebody_kills_and_a_resume_leave_the_table_of_a_sweep_without_that(
     launcher: str, place: Place
 ) -> None:
