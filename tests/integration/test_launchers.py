@@ -29,7 +29,7 @@ STOPS = [
     for name in PROCESSES
     for number in (signal.SIGINT, signal.SIGTERM)
 ]
-SHORT = ["processes", "joblib", *(pytest.param(name, marks=_LONG) for name in ("submitit_local", "ray"))]
+SHORT = ["processes", *(pytest.param(name, marks=_LONG) for name in PROCESSES[1:])]
 _DEADLINE_S = 60
 
 

@@ -463,7 +463,9 @@ def test_the_table_of_orders_finds_what_a_dictionary_finds(
             assert table[find(table, order_id)]["order_id"] == order_id
 
 
-@pytest.mark.parametrize("mode", [{"NUMBA_DISABLE_JIT": "1"}, {"NUMBA_BOUNDSCHECK": "1"}])
+@pytest.mark.parametrize(
+    "mode", [{"NUMBA_DISABLE_JIT": "1"}, pytest.param({"NUMBA_BOUNDSCHECK": "1"}, marks=pytest.mark.long)]
+)
 def test_rows_are_the_same_without_jit_and_with_checked_bounds(tmp_path: Path, mode: dict[str, str]) -> None:
     records = [
         order("A", i, "BA"[i % 2], 100.0 + (i % 7) * (1 if i % 2 else -1), 1 + i % 5, t=i) for i in range(300)

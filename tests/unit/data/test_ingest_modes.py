@@ -41,6 +41,7 @@ def write_mixture(path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_the_events_are_the_same_without_the_jit_and_with_bounds_checks(tmp_path: Path) -> None:
     path = write_mixture(tmp_path / "stream")
     outputs = [

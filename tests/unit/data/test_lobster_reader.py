@@ -448,6 +448,7 @@ for book in ("l2", "l3"):
 """
 
 
+@pytest.mark.long
 def test_the_events_are_the_same_without_the_jit_and_with_bounds_checks(tmp_path: Path) -> None:
     messages, book = market(5, 3, 250, halts=True).texts()
     path = write(tmp_path, messages + "no message", book + "1,2,3", levels=3)

@@ -137,6 +137,7 @@ for options in ({}, {"book": "best"}, {"crossed_venues": "keep", "chunk_bytes": 
 """
 
 
+@pytest.mark.long
 def test_the_events_are_the_same_without_the_jit_and_with_bounds_checks(tmp_path):
     rng = np.random.default_rng(5)
     lines = []
