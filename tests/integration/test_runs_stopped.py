@@ -1,6 +1,6 @@
 """Kill, Ctrl-C, SIGTERM, a full disk: what is left is readable, and says what happened.
 
-``BT_KILLS=100`` kills a run as many times instead of twice.
+``BT_KILLS=100`` kills a run as many times instead of three times.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ LONG = [
     "console=plain",
 ]
 KILLED = [*LONG, "data.duration_ns=20min"]
-KILLS = int(os.environ.get("BT_KILLS", 2))
+KILLS = int(os.environ.get("BT_KILLS", 3))
 
 
 @dataclass
