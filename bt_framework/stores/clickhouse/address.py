@@ -162,7 +162,8 @@ def _parsed(url: str, where: str, *, may_hold_password: bool) -> Address:
 
 
 def _embedded(parts: SplitResult, options: dict[str, str], where: str, named_in_command: bool) -> Address:
-    if parts.netloc or len(parts.path) < 2:
+    folder = Path(unquote(parts.path))
+    if parts.netloc or not (folder.is_absolute() and folder.name):
         raise ConfigError(
             f"{where}: the folder of chDB must be absolute, as in chdb:///data/clickhouse with three slashes."
         )
@@ -170,7 +171,6 @@ def _embedded(parts: SplitResult, options: dict[str, str], where: str, named_in_
         if key != "database":
             raise ConfigError(f"{where}: {unknown_name('the option of chdb URLs', key, ('database',))}")
     database = _database(options.get("database", DATABASE), where)
-    folder = Path(unquote(parts.path))
     if "\0" in str(folder):
         raise ConfigError(f"{where}: the folder of chDB must be a path, was one with a zero byte.")
     return Address(database=database, folder=folder, from_environment=not named_in_command)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bt_framework.errors import ConfigError
@@ -125,6 +125,7 @@ def test_a_wrong_url_of_the_environment_is_named_but_not_shown(monkeypatch: pyte
 
 
 @given(st.text(max_size=40))
+@example(".")
 def test_whatever_a_url_says_the_database_is_an_identifier(text: str) -> None:
     for url in (
         text,

@@ -19,6 +19,12 @@ from bt_plugins.consoles.rich import TerminalConsole
 COMPILING = "compiling the loop of ou_pairs (some seconds, once for these kernels) ..."
 
 
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that can move its cursor, wherever the tests run."""
+    monkeypatch.setenv("TERM", "xterm")
+
+
 @pytest.fixture
 def clock() -> Clock:
     """Time of the view."""
