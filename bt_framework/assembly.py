@@ -377,9 +377,8 @@ def _for_vector(feed: StoredFeed, parts: Parts, settings: Settings) -> ForVector
     from bt_framework.engine.clears import for_vector
     from bt_framework.features import FeatureCache, Input
 
-    if (
-        parts.exchange.sweeps or feed.book_level == "l3"
-    ):  # what is made of their events needs them as they are
+    # What is made of these needs the events as they are.
+    if parts.exchange.sweeps or feed.book_level == "l3":
         return lambda reach: None
     cache, events = FeatureCache(Path(settings.store_dir)), Input(feed.content_hash, feed.open)
     return lambda reach: for_vector(cache, events, reach)

@@ -128,15 +128,16 @@ class SweepTask:
         if known is None:
             create_recorded(folder, draft.plan, draft.jobs, self._composer)
         with folder.held():
-            plan = folder.plan().with_trials(draft.plan)
+            stored = folder.plan()
+            plan = stored.with_trials(draft.plan)
             circumstances = replace(
                 self._calling.circumstances(folder, draft.plan if known else None), view=self._view(draft)
             )
-            if not circumstances.restarted:
+            if known is not None and not circumstances.restarted:
                 refuse_change(plan, folder.jobs(), read_states(folder.path), self._composer)
             if not plan.complete:
                 make_study(plan, folder)
-            if plan != folder.plan():
+            if plan != stored:
                 folder.put_plan(plan)
             driver = Driver(folder, draft.conduct, self._launcher(), circumstances)
             with recorded(folder, self._composer):

@@ -70,7 +70,7 @@ def choose_book(
         return BookChoice(None, None, "hash map: chosen", range_px)
     events: Sequence[np.ndarray] | None = ()
     if range_px is not None and clears is not None:
-        low_ticks, high_ticks = _ticks(instrument, range_px)
+        low_ticks, high_ticks = range_ticks(instrument, range_px)
         events = clears(Range(instrument.tick_size, instrument.lot_size, low_ticks, high_ticks + 1))
         if events is None:
             why_none = "the data clears the book in a way that the price vector does not"
@@ -80,12 +80,13 @@ def choose_book(
                 f"depth must be auto or hash_map for {instrument.symbol}, was price_vector: {why_none}."
             )
         return BookChoice(None, None, f"hash map: {why_none}", range_px)
-    low_ticks, high_ticks = _ticks(instrument, range_px)
+    low_ticks, high_ticks = range_ticks(instrument, range_px)
     reason = f"price vector of {high_ticks - low_ticks + 1:,} ticks"
     return BookChoice(*range_px, reason, range_px, tuple(events or ()))
 
 
-def _ticks(instrument: Instrument, range_px: tuple[float, float]) -> tuple[int, int]:
+def range_ticks(instrument: Instrument, range_px: tuple[float, float]) -> tuple[int, int]:
+    """Return a range of prices in ticks; both ends belong to it."""
     low_px, high_px = range_px
     return round(low_px / instrument.tick_size), round(high_px / instrument.tick_size)
 

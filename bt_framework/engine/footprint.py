@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bt_framework.engine._state import LOG_ROWS, log_row_bytes
-from bt_framework.engine.book import BookChoice
+from bt_framework.engine.book import BookChoice, range_ticks
 from bt_framework.results.run import Instrument
 
 _VECTOR_BYTES = 32
@@ -36,5 +36,5 @@ def buffer_bytes(instruments: Sequence[Instrument], books: Sequence[BookChoice],
 
 
 def _ticks(instrument: Instrument, range_px: tuple[float, float]) -> int:
-    low_px, high_px = range_px
-    return round((high_px - low_px) / instrument.tick_size) + 1
+    low_ticks, high_ticks = range_ticks(instrument, range_px)
+    return high_ticks - low_ticks + 1

@@ -28,6 +28,7 @@ from bt_framework.engine.strategy import Kernels, numbers_record
 from bt_framework.features import FeatureCache, input_of
 from bt_framework.records import EVENT, EventFlag, EventKind, TimeInForce
 from bt_framework.results.run import Instrument
+from bt_framework.testing.conformance import run_tables
 from bt_framework.testing.feeds import START_TS
 from bt_framework.units import NS_PER_MS as MS
 from bt_framework.units import NS_PER_S
@@ -107,13 +108,7 @@ def outcome(
     program = build_program(KernelSet(kernels, (), "clears_kernels:one"))
     clocking = Clocking(START_TS, int(events["local_ts"].max()), 0, NS_PER_S)
     session = Session([market], program, clocking, records, AccountTerms(100_000.0))
-    tables: dict[str, list[bytes]] = {}
-    try:
-        for tables_of_slice in session.slices(10_000):
-            for name, rows in tables_of_slice.items():
-                tables.setdefault(name, []).append(rows.tobytes())
-    finally:
-        session.close()
+    tables = {name: rows.tobytes() for name, rows in run_tables(session).items()}
     assert int(state["noted"]) > len(events) / 4
     return work, tables
 
