@@ -8,10 +8,12 @@ Layout, under the event store's folder::
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
+import tempfile
 import time
 import weakref
 from collections.abc import Mapping
@@ -24,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from bt_framework.data._workspace import locked, storage_errors, workspace, write_json
-from bt_framework.errors import ConfigError, PluginError, StorageError
+from bt_framework.errors import ConfigError, PluginError
 from bt_framework.features.feature import Feature, Input
 
 MAX_GB_VARIABLE = "BT_FEATURES_MAX_GB"
@@ -152,11 +154,14 @@ class FeatureCache:
         """Remove a feature unless it is in use; return whether it is gone."""
         import fcntl
 
-        with suppress(FileNotFoundError), open(self._folder(key) / _RECORD, "rb") as held:
+        record = self._folder(key) / _RECORD
+        with suppress(FileNotFoundError), open(record, "rb") as held:
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
+            if not os.path.samestat(os.fstat(held.fileno()), record.stat()):
+                return False  # removed and made again meanwhile, by somebody who uses it
             with workspace(self.root) as work:  # which takes it along when it goes
                 os.replace(self._folder(key), work / key)
         return True
@@ -191,18 +196,6 @@ class FeatureCache:
     def _made(
         self, key: str, feature: Feature, inputs: Mapping[str, Input], params: Mapping[str, Any]
     ) -> Arrays:
-        """Make a feature, and room for it."""
-        held = self._make(key, feature, inputs, params)
-        try:
-            arrays = _arrays(self._folder(key), held)
-        except ValueError as error:
-            raise StorageError(f"{error}, right after it was written. Check the disk.") from None
-        self.evict()
-        return Arrays(key, arrays, held)
-
-    def _make(
-        self, key: str, feature: Feature, inputs: Mapping[str, Input], params: Mapping[str, Any]
-    ) -> _Held:
         """Compute a feature and put it into its place at once: a process that is killed leaves nothing there."""
         began = time.perf_counter()
         computed = feature.compute({name: given.open() for name, given in inputs.items()}, params)
@@ -216,12 +209,27 @@ class FeatureCache:
             known["inputs"] = {name: given.content_hash for name, given in inputs.items()}
             write_json(draft / _RECORD, known)
             held = _Held(draft)
-            folder = self._folder(key)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            if folder.exists():  # damaged, and others have it
-                os.replace(folder, work / f"{key}.old")
-            os.replace(draft, folder)
-            return held
+            made = Arrays(
+                key, _arrays(draft, held), held
+            )  # mapped here: once in its place, others may replace it
+            self._place(draft)
+        self.evict()
+        return made
+
+    def _place(self, draft: Path) -> None:
+        """Move a feature to where it belongs, and away what is there: damaged, or made by somebody else meanwhile."""
+        folder = self._folder(draft.name)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                os.replace(draft, folder)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            else:
+                return
+            with suppress(FileNotFoundError):
+                os.replace(folder, tempfile.mkdtemp(dir=draft.parent))
 
     def _folder(self, key: str) -> Path:
         return self.root / "features" / key[:2] / key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ import pytest
 from bt_framework.cli.main import main
 from bt_framework.errors import ConfigError, PluginError, StorageError
 from bt_framework.features import FeatureCache, feature, input_of
+from bt_framework.features.cache import Arrays
 from bt_framework.features.feature import Feature, Input
 
 VALUES = np.arange(1000.0)
@@ -232,6 +235,44 @@ def test_many_threads_with_little_room_get_what_they_ask_for(tmp_path: Path) -> 
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(right, range(60)))
+
+
+def test_what_is_made_again_while_it_is_being_removed_stays(
+    cache: FeatureCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(cache, 2.0)
+    gc.collect()
+    (old,) = tmp_path.glob("features/*/*")
+    lock = fcntl.flock
+    again: list[np.ndarray] = []
+
+    def flock(file: Any, how: int) -> None:
+        if how == fcntl.LOCK_EX | fcntl.LOCK_NB and not again and Path(file.name).name == "feature.json":
+            old.rename(tmp_path / "removed")  # by somebody who was faster
+            again.append(load(cache, 2.0))
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert not cache.remove(old.name)
+    assert len(again) == len(cache.stored()) == 1
+
+
+def test_two_who_make_the_same_at_once_both_have_it(tmp_path: Path) -> None:
+    first, second = (FeatureCache(tmp_path, max_bytes=0) for _ in range(2))
+    made: list[Arrays] = []
+
+    def compute(inputs: dict[str, np.ndarray], params: dict[str, float]) -> dict[str, np.ndarray]:
+        if not started:
+            started.append(True)
+            made.append(second._made(twice.key({}, {}), twice, {}, {}))  # a lock that let it in, too
+        return {"values": VALUES}
+
+    started: list[bool] = []
+    twice = Feature("twice", compute)
+    made.append(first.load(twice, {}, {}))
+    assert [np.array_equal(one["values"], VALUES) for one in made] == [True, True]
+    assert [one.name for one in first.stored()] == ["twice"]
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_what_is_no_array_of_floats_is_refused(cache: FeatureCache) -> None:
