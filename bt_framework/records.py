@@ -8,8 +8,12 @@ int64 ns UTC, prices in quote currency, quantities in base units. Enum members a
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any, TypeAlias
 
 import numpy as np
+
+Rows: TypeAlias = Any
+"""Structured array of shape (n_rows,). Type checkers know nothing of fields, and take long over guessing."""
 
 EVENT = np.dtype(
     [

@@ -10,6 +10,7 @@ import numpy as np
 from bt_framework.data.finding import Finding, Severity
 from bt_framework.data.source import FeedReport
 from bt_framework.data.specs import Spec
+from bt_framework.records import Rows
 from bt_framework.units import NS_PER_MS, NS_PER_S, format_duration_ns
 
 EARLY_TOLERANCE_NS = NS_PER_MS
@@ -44,7 +45,6 @@ _UNKNOWN_ID = "orders are cancelled, changed or filled that are not in the book;
 _KNOWN_ID = "orders are added that are in the book already; the engine stops there"
 _CROSSED_ORDERS = "orders that cross are not repaired; withhold auctions where the reader can"
 _DAY_NS = 86_400 * NS_PER_S
-_Rows = np.ndarray[Any, Any]
 
 
 def order(s: Any) -> Iterable[Finding]:
@@ -76,7 +76,7 @@ def order(s: Any) -> Iterable[Finding]:
         )
 
 
-def clocks(s: Any, histograms: _Rows, notes: Mapping[str, Any]) -> Iterable[Finding]:
+def clocks(s: Any, histograms: Rows, notes: Mapping[str, Any]) -> Iterable[Finding]:
     """What the two clocks say of each other."""
     from bt_framework.data._watch import FIRST_OF_LATENCY, LATENCIES, NONE, bin_start_ns
 
@@ -129,7 +129,7 @@ def values(s: Any) -> Iterable[Finding]:
         yield _found("mixed book", Severity.WARN, min(s.order_rows, s.level_rows), -1, detail)
 
 
-def book(s: Any, states: _Rows, episodes: _Rows, notes: Mapping[str, Any]) -> Iterable[Finding]:
+def book(s: Any, states: Rows, episodes: Rows, notes: Mapping[str, Any]) -> Iterable[Finding]:
     """A crossed, locked or half-empty book, and for how long; not while the market was closed."""
     from bt_framework.data._scan import CROSSED, FORMING, HALF_EMPTY, LOCKED
 
@@ -160,7 +160,7 @@ def book(s: Any, states: _Rows, episodes: _Rows, notes: Mapping[str, Any]) -> It
             yield _found(check, severity, count, first, detail, max(by_time, by_update if refused else 0.0))
 
 
-def _auctions(s: Any, states: _Rows, episodes: _Rows, phases: _Rows) -> Iterable[Finding]:
+def _auctions(s: Any, states: Rows, episodes: Rows, phases: Rows) -> Iterable[Finding]:
     from bt_framework.data._scan import CROSSED
 
     if len(phases):
@@ -175,12 +175,12 @@ def _auctions(s: Any, states: _Rows, episodes: _Rows, phases: _Rows) -> Iterable
         yield _found("auction phases", Severity.WARN, len(found), int(found["index"][0]), detail)
 
 
-def _looks_like_auction(s: Any, crossed: _Rows) -> _Rows:
+def _looks_like_auction(s: Any, crossed: Rows) -> Rows:
     long = crossed["end_ts"] - crossed["start_ts"] >= AUCTION_NS
-    return long & (crossed["trades"] == 0) & bool(s.trade_rows)  # type: ignore[no-any-return]
+    return long & (crossed["trades"] == 0) & bool(s.trade_rows)
 
 
-def _excused(s: Any, which: int, episodes: _Rows, phases: _Rows) -> _Rows:
+def _excused(s: Any, which: int, episodes: Rows, phases: Rows) -> Rows:
     """Time of each episode that fell into a closed market or an auction, ns."""
     from bt_framework.data._scan import CROSSED
 
@@ -188,10 +188,10 @@ def _excused(s: Any, which: int, episodes: _Rows, phases: _Rows) -> _Rows:
     excused = np.minimum(_overlap_ns(episodes, phases), length_ns)
     if which == CROSSED:
         excused = np.where(_looks_like_auction(s, episodes), length_ns, excused)
-    return excused  # type: ignore[no-any-return]
+    return excused
 
 
-def _left(state: Any, which: int, episodes: _Rows, excused_ns: _Rows) -> tuple[int, int, int, int]:
+def _left(state: Any, which: int, episodes: Rows, excused_ns: Rows) -> tuple[int, int, int, int]:
     """Count, time (ns), batches and first row of a state, less what is excused."""
     own = episodes["state"] == which
     length_ns = episodes["end_ts"] - episodes["start_ts"]
@@ -207,13 +207,13 @@ def _left(state: Any, which: int, episodes: _Rows, excused_ns: _Rows) -> tuple[i
     )
 
 
-def closed_phases(notes: Mapping[str, Any]) -> _Rows:
+def closed_phases(notes: Mapping[str, Any]) -> Rows:
     """Phases that the reader says the market was closed in: int64 array of shape (n_phases, 2), exchange time."""
     phases = np.array(notes.get("closed_phases") or [], np.int64).reshape(-1, 2)
     return phases[np.argsort(phases[:, 0], kind="stable")]
 
 
-def _overlap_ns(spans: _Rows, phases: _Rows) -> _Rows:
+def _overlap_ns(spans: Rows, phases: Rows) -> Rows:
     """Time that each span has in common with the phases, by exchange time."""
     total = np.zeros(len(spans), np.int64)
     for start_ts, end_ts in phases.tolist():
@@ -222,7 +222,7 @@ def _overlap_ns(spans: _Rows, phases: _Rows) -> _Rows:
     return total
 
 
-def rhythm(s: Any, histograms: _Rows, silences: _Rows, notes: Mapping[str, Any]) -> Iterable[Finding]:
+def rhythm(s: Any, histograms: Rows, silences: Rows, notes: Mapping[str, Any]) -> Iterable[Finding]:
     """Silences that are long for this feed, and a start or end that is not the announced one."""
     limit_ns = gap_limit_ns(histograms)
     gaps = silences[silences["ns"] >= np.maximum(limit_ns, SILENCE_USUALS * silences["usual_ns"])]
@@ -248,7 +248,7 @@ def rhythm(s: Any, histograms: _Rows, silences: _Rows, notes: Mapping[str, Any])
         yield from truncated(*spans, limit_ns, "the file announces")
 
 
-def gap_limit_ns(histograms: _Rows) -> float:
+def gap_limit_ns(histograms: Rows) -> float:
     """Silence of a feed above which it is a gap, ns."""
     from bt_framework.data._watch import SILENCE_NS, SILENCES
 
@@ -271,7 +271,7 @@ def truncated(
         yield _found("truncated day", Severity.WARN, len(missing), -1, " and ".join(missing), frac)
 
 
-def spikes(s: Any, series: _Rows) -> Iterable[Finding]:
+def spikes(s: Any, series: Rows) -> Iterable[Finding]:
     """Prices that jump and are back at once."""
     for which, what in enumerate(("trade", "mid")):
         count = int(series[which]["count"])
@@ -328,7 +328,7 @@ def sizes(spec: Spec | None, px_grid: Any, qty_grid: Any) -> Iterable[Finding]:
             )
 
 
-def percentile_ns(counts: _Rows, part: float) -> float:
+def percentile_ns(counts: Rows, part: float) -> float:
     """Duration below which a part of a histogram lies, ns; the start of its bin."""
     from bt_framework.data._watch import bin_start_ns
 

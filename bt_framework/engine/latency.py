@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bt_framework.records import Rows
+
 if TYPE_CHECKING:
     from bt_framework.data.store import StoredFeed
 
-Rows = np.ndarray[Any, Any]
 
 LATENCY_ROW = np.dtype([("req_ts", "i8"), ("exch_ts", "i8"), ("resp_ts", "i8"), ("padding", "i8")])
 """When a request is sent, when it is at the matching engine, and when its answer is back; ns UTC."""

@@ -14,8 +14,9 @@ import importlib.util
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 BY_VERSION = frozenset(
@@ -72,15 +73,15 @@ def plain_key(paths: list[Path]) -> str:
     packages that `paths` belong to.
     """
     own = {_package_of(path.resolve()).partition(".")[0] or path.stem for path in paths}
-    found: dict[Path, None] = {}
+    found: dict[Path, bytes] = {}
     libraries: set[str] = set()
     todo = [path.resolve() for path in paths]
     while todo:
         path = todo.pop()
         if path in found:
             continue
-        found[path] = None
-        for module in _imports_anywhere(path):
+        found[path], modules = _read_anywhere(str(path), *_stamp(path))
+        for module in modules:
             top = module.partition(".")[0]
             if top in sys.stdlib_module_names:
                 continue
@@ -91,20 +92,28 @@ def plain_key(paths: list[Path]) -> str:
                 libraries.add(top)
     digest = hashlib.sha256()
     for path in sorted(found):
-        digest.update(path.read_bytes())
-    distributions = importlib.metadata.packages_distributions() if libraries else {}
+        digest.update(found[path])
+    distributions = _distributions(tuple(sys.path)) if libraries else {}
     for top in sorted(libraries):
         digest.update(f"{top}=={_version_of(distributions.get(top, []))}\n".encode())
     return digest.hexdigest()
 
 
-def _imports_anywhere(path: Path) -> set[str]:
-    """Modules that a source file may import, wherever it does."""
-    package = _package_of(path)
+@lru_cache(maxsize=4096)
+def _read_anywhere(path: str, mtime_ns: int, size: int) -> tuple[bytes, frozenset[str]]:
+    """As `_read`, with the modules that it may import anywhere."""
+    content = Path(path).read_bytes()
+    package = _package_of(Path(path))
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(ast.parse(content)):
         modules |= _imported(node, package)
-    return modules
+    return hashlib.sha256(content).digest(), frozenset(modules)
+
+
+@lru_cache(maxsize=4)
+def _distributions(path: tuple[str, ...]) -> Mapping[str, list[str]]:
+    """Names of the distributions that have a package, by the package's; looked up once per `sys.path`."""
+    return importlib.metadata.packages_distributions()
 
 
 def _version_of(names: Iterable[str]) -> str:
@@ -192,16 +201,26 @@ def _module_files(module: str) -> tuple[Path, ...]:
     parts = module.split(".")
     for depth in range(1, len(parts) + 1):
         name = ".".join(parts[:depth])
-        loaded = sys.modules.get(name)
-        origin = getattr(loaded, "__file__", None)
+        origin = getattr(sys.modules.get(name), "__file__", None)
         if origin is None:
-            try:
-                spec = importlib.util.find_spec(name)
-            except (ImportError, AttributeError, ValueError):
-                break
+            spec = _spec(name)
             if spec is None:
                 break
             origin = spec.origin
         if origin and origin.endswith(".py"):
             files.append(Path(origin).resolve())
     return tuple(files)
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Where a module would be imported from; nothing is imported to find out, however deep in packages it is."""
+    parent, _, _ = module.rpartition(".")
+    try:
+        if not parent:
+            return importlib.util.find_spec(module)
+        loaded = sys.modules.get(parent)
+        package = _spec(parent) if loaded is None else loaded.__spec__
+        folders = None if package is None else package.submodule_search_locations
+        return None if folders is None else PathFinder.find_spec(module, list(folders))
+    except (ImportError, AttributeError, ValueError):
+        return None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bt_framework.records import Rows
 from bt_framework.results._extremes import Extremes
 from bt_framework.results._leg_book import LegBook
 from bt_framework.results._legs import LEG
@@ -25,13 +26,11 @@ class AverageCost(LegBook):
         self._open = [_rows(np.zeros(1, LEG))[0] for _ in instruments]
         self._last_fill_ts = np.zeros(len(instruments), np.int64)
 
-    def _open_legs(self) -> tuple[np.ndarray, np.ndarray]:
+    def _open_legs(self) -> tuple[Rows, np.ndarray]:
         entries = _legs([position for position in self._open if position["lots"] > 0])
         return entries, entries["lots"]
 
-    def _follow(
-        self, asset: int, new: np.ndarray, samples: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _follow(self, asset: int, new: Rows, samples: Rows) -> tuple[Rows, Rows, np.ndarray]:
         """(entries, exits, lots) that `new` legs close; the position goes on from there."""
         extremes, times = Extremes(samples["mid_px"]), samples["local_ts"]
         # What the position has seen until each fill, and from the last one to the end.

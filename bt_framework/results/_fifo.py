@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bt_framework.records import Rows
 from bt_framework.results._extremes import Extremes
 from bt_framework.results._leg_book import LegBook
 from bt_framework.results._legs import LEG, widen
@@ -23,13 +24,11 @@ class Fifo(LegBook):
         super().__init__(instruments)
         self._open = [np.empty(0, LEG) for _ in instruments]
 
-    def _open_legs(self) -> tuple[np.ndarray, np.ndarray]:
+    def _open_legs(self) -> tuple[Rows, np.ndarray]:
         entries = np.concatenate(self._open)
         return entries, entries["left"]
 
-    def _follow(
-        self, asset: int, new: np.ndarray, samples: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _follow(self, asset: int, new: Rows, samples: Rows) -> tuple[Rows, Rows, np.ndarray]:
         """(entries, exits, lots) that `new` legs close; what stays open is kept."""
         legs = np.concatenate((self._open[asset], new))
         if len(legs) == 0:
@@ -54,7 +53,7 @@ class Fifo(LegBook):
         return entries, exits, ends - starts
 
 
-def _unmatched(legs: np.ndarray, ends: np.ndarray, matched: int) -> np.ndarray:
+def _unmatched(legs: Rows, ends: np.ndarray, matched: int) -> Rows:
     """Legs of one side of which lots are left behind the first `matched` ones."""
     some = ends > matched
     rest = legs[some]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bt_framework.records import Rows
 from bt_framework.results._legs import LEG, Contracts, legs_of, trades_of
 from bt_framework.results.run import Instrument
 
@@ -21,16 +22,14 @@ class LegBook(ABC):
         self._places = 0
 
     @abstractmethod
-    def _follow(
-        self, asset: int, new: np.ndarray, samples: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _follow(self, asset: int, new: Rows, samples: Rows) -> tuple[Rows, Rows, np.ndarray]:
         """Take the `new` legs and equity `samples` of one instrument; return (entries, exits, lots) that are closed."""
 
     @abstractmethod
-    def _open_legs(self) -> tuple[np.ndarray, np.ndarray]:
+    def _open_legs(self) -> tuple[Rows, np.ndarray]:
         """Return the open legs of all instruments, and how many lots of each."""
 
-    def update(self, fills: np.ndarray, equity: np.ndarray) -> np.ndarray:
+    def update(self, fills: Rows, equity: Rows) -> Rows:
         """Return the trades that these fills close."""
         legs = legs_of(fills, self._contracts, self._places)
         self._places += len(fills)
@@ -46,7 +45,7 @@ class LegBook(ABC):
         order = np.lexsort((entries["place"], exits["place"]))
         return trades_of(entries[order], exits[order], lots[order], self._contracts)
 
-    def close(self) -> np.ndarray:
+    def close(self) -> Rows:
         """Return what is open as trades."""
         entries, lots = self._open_legs()
         exits = np.zeros(len(entries), LEG)

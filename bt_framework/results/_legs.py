@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bt_framework.records import TRADE, Direction
+from bt_framework.records import TRADE, Direction, Rows
 from bt_framework.results._extremes import Extremes
 from bt_framework.results.run import Instrument
 
@@ -62,13 +62,13 @@ class Contracts:
             per_unit = np.where(inverse, 1 / entry_px - 1 / exit_px, linear)
         return signed_qty * per_unit * self.contract_size[asset]  # type: ignore[no-any-return]
 
-    def slippage(self, fills: np.ndarray) -> np.ndarray:
+    def slippage(self, fills: Rows) -> np.ndarray:
         """What the slippage model added to the price of each fill, settlement currency; not negative."""
         clean_px = fills["px"] / (1 + fills["side"] * fills["slippage_bps"] * 1e-4)
         return self.pnl(fills["asset"], fills["side"] * fills["qty"], clean_px, fills["px"])
 
 
-def legs_of(fills: np.ndarray, contracts: Contracts, first_place: int) -> np.ndarray:
+def legs_of(fills: Rows, contracts: Contracts, first_place: int) -> Rows:
     """Return the LEG array of `fills`, none of them matched; `first_place` is the place of the first."""
     legs = np.zeros(len(fills), LEG)
     for name in ("local_ts", "asset", "order_id", "signal_id", "side", "tag", "maker", "px", "fee"):
@@ -80,7 +80,7 @@ def legs_of(fills: np.ndarray, contracts: Contracts, first_place: int) -> np.nda
     return legs
 
 
-def trades_of(entries: np.ndarray, exits: np.ndarray, lots: np.ndarray, contracts: Contracts) -> np.ndarray:
+def trades_of(entries: Rows, exits: Rows, lots: np.ndarray, contracts: Contracts) -> Rows:
     """Return the TRADE rows of matched legs.
 
     Parameters
@@ -113,7 +113,7 @@ def trades_of(entries: np.ndarray, exits: np.ndarray, lots: np.ndarray, contract
     return trades
 
 
-def widen(legs: np.ndarray, until_ts: np.ndarray | int, samples: np.ndarray, extremes: Extremes) -> None:
+def widen(legs: Rows, until_ts: np.ndarray | int, samples: np.ndarray, extremes: Extremes) -> None:
     """Take into the legs' extremes the samples after them and before `until_ts`.
 
     Parameters

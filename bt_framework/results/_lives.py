@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bt_framework.records import ORDER_LIFE, OrderEvent, OrderStatus
+from bt_framework.records import ORDER_LIFE, OrderEvent, OrderStatus, Rows
 from bt_framework.results._legs import Contracts
 
 ENDS = {
@@ -16,7 +16,7 @@ ENDS = {
 """Steps that end an order, and what it then is."""
 
 
-def lives(orders: np.ndarray, fills: np.ndarray, contracts: Contracts) -> np.ndarray:
+def lives(orders: Rows, fills: Rows, contracts: Contracts) -> Rows:
     """Return the ORDER_LIFE rows of some orders, by ``order_id``.
 
     Parameters
@@ -40,7 +40,7 @@ def lives(orders: np.ndarray, fills: np.ndarray, contracts: Contracts) -> np.nda
     return rows
 
 
-def _add_steps(rows: np.ndarray, orders: np.ndarray) -> None:
+def _add_steps(rows: Rows, orders: Rows) -> None:
     place = np.searchsorted(rows["order_id"], orders["order_id"])
     accepted = orders["event"] == OrderEvent.ACCEPTED
     at, steps = place[accepted], orders[accepted]
@@ -64,7 +64,7 @@ def _add_steps(rows: np.ndarray, orders: np.ndarray) -> None:
         rows["status"][at] = status
 
 
-def _add_fills(rows: np.ndarray, fills: np.ndarray, contracts: Contracts) -> None:
+def _add_fills(rows: Rows, fills: Rows, contracts: Contracts) -> None:
     place = np.searchsorted(rows["order_id"], fills["order_id"])
     rows["last_fill_exch_ts"][place], rows["last_fill_local_ts"][place] = fills["exch_ts"], fills["local_ts"]
     back = place[::-1]  # the last one that is kept is then the first

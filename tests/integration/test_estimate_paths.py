@@ -108,7 +108,7 @@ def test_a_job_whose_path_cannot_be_kept_does_without(run: Running, monkeypatch:
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(FeatureCache, "_make", full)
+    monkeypatch.setattr(FeatureCache, "_made", full)
     job = run("strategy.warmup=301", sweep=JOB)
     assert job.state.path_samples == 0
     assert job.fills > 0

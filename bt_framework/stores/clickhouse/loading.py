@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bt_framework.data.streams import prefetched
 from bt_framework.errors import StorageError
-from bt_framework.records import EVENT
+from bt_framework.records import EVENT, Rows
 from bt_framework.stores.clickhouse.feeds import (
     DatabaseFeed,
     count_events,
@@ -46,7 +46,6 @@ _PASSES = 3
 _REPLAY_ROWS = 1 << 18
 _NS_PER_DAY = 86_400 * NS_PER_S
 
-Rows = np.ndarray[Any, Any]
 Span = tuple[int, int]
 
 

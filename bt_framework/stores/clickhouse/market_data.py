@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bt_framework.errors import DataError
-from bt_framework.records import EVENT
+from bt_framework.records import EVENT, Rows
 from bt_framework.stores.clickhouse.connection import ClickHouse, UnreachableError
 from bt_framework.stores.clickhouse.retrying import patiently
 
@@ -32,8 +32,6 @@ _EMBEDDED_SETTINGS: Mapping[str, Any] = {"max_block_size": BLOCK_ROWS, "preferre
 
 _FIELDS = tuple(EVENT.names or ())
 _FROM = "FROM market_data WHERE symbol = {symbol:String} AND feed_id = {feed:String}"
-
-Rows = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -136,5 +136,5 @@ def test_orders_of_databento_take_the_memory_of_those_that_live(tmp_path: Path, 
         assert events >= 2 * count
         return peak
 
-    measured(100)
+    measured(60_000)  # so that nothing compiles while it is traced: some kernels run for long inputs only
     assert measured(60_000) < 1.2 * measured(20_000)
