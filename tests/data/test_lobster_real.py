@@ -62,7 +62,7 @@ def truth_of(path: Path) -> Truth:
     )
 
 
-@pytest.fixture(scope="module", params=list(FACTS))
+@pytest.fixture(scope="module", params=[pytest.param("GOOG_10", marks=pytest.mark.long), *list(FACTS)[1:]])
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -196,7 +197,8 @@ def test_other_rules_or_another_order_of_them_are_other_loops(warm: Bench) -> No
     assert len(list(loops.glob("*.py"))) == before + 2
 
 
-def test_two_processes_that_compile_at_once_are_both_right(warm: Bench, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_two_processes_that_compile_a_loop_at_once_are_both_right(warm: Bench, tmp_path: Path) -> None:
     fresh = Bench(warm.site, tmp_path / "cache", warm.store, warm.work)
     both = [fresh.start() for _ in range(2)]
     assert [fresh.result(p)[1] for p in both] == [107.0, 107.0]
@@ -282,6 +284,12 @@ def test_an_edit_of_a_constant_is_seen_as_one_of_a_function_is(small: SmallBench
     far.write_text(SMALL_FAR.replace("OFFSET = 0.0", "OFFSET = 5.0"))
     assert small.call() == ("miss", 12.0)
     far.write_text(SMALL_FAR)
+    assert small.call() == ("hit", 7.0)
+
+
+def test_processes_that_compile_at_once_are_all_right(small: SmallBench) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        assert [value for _, value in pool.map(lambda _: small.call(), range(3))] == [7.0] * 3
     assert small.call() == ("hit", 7.0)
 
 
