@@ -315,17 +315,27 @@ class _Manager(pluggy.PluginManager):
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """Return how `plugin` marks its attribute `name`; None if it does not."""
-        cls: Any = type(plugin)
-        if name in _unmarked(cls) and name not in getattr(plugin, "__dict__", ()):
-            return None
-        return super().parse_hookimpl_opts(plugin, name)
+        marks = _marks(type(plugin))
+        if name not in marks or name in getattr(plugin, "__dict__", ()):
+            return super().parse_hookimpl_opts(plugin, name)
+        mark = marks[name]
+        return None if mark is None else dict(mark)
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        """Return how a class of specifications marks its attribute `name`; None if it does not."""
+        return _spec_mark(module_or_class, name)
 
 
 @lru_cache(maxsize=1024)
-def _unmarked(cls: type) -> frozenset[str]:
-    """Attributes of a class that are no hooks."""
+def _marks(cls: type) -> Mapping[str, Any]:
+    """How a class marks its attributes; None for those that are no hooks."""
     read = pluggy.PluginManager(PROJECT).parse_hookimpl_opts
-    return frozenset(name for name in dir(cls) if read(cls, name) is None)
+    return {name: read(cls, name) for name in dir(cls)}
+
+
+@lru_cache(maxsize=1024)
+def _spec_mark(specs: type, name: str) -> Any:
+    return pluggy.PluginManager(PROJECT).parse_hookspec_opts(specs, name)
 
 
 def _new_manager(specs: type) -> pluggy.PluginManager:
