@@ -62,6 +62,9 @@ def _bare(rounds: int) -> None:
     from bt_framework.config.variants import VariantComposer
     from bt_framework.interrupt import StopSignals
     from bt_framework.plugin_manager import discover
+    from bt_framework.registry import Kind
+    from bt_framework.results.run import Status
+    from bt_framework.stores.sweeps import SweepRow
     from bt_framework.sweep.plan import Job, SweepPlan
     from bt_framework.sweep.work import JobRunner, SweepWork
 
@@ -74,15 +77,18 @@ def _bare(rounds: int) -> None:
         for number, z in enumerate(_entry_z(len(QUEUES) * (rounds + 2)))
     ]
     loops, loop_cpu_s, besides = [], [], []
-    for job in jobs[: rounds + 2]:
-        wall_s, cpu_s = _loop(composer.compose(plan.overrides(job)))
-        began = time.thread_time()
-        outcome = runner.run(job, StopSignals())
-        assert outcome is not None
-        assert not outcome.error, outcome.error
-        loops.append(wall_s)
-        loop_cpu_s.append(cpu_s)
-        besides.append(time.thread_time() - began - cpu_s)
+    store = composer.compose(plan.overrides(jobs[0])).one(Kind.STORE).build()
+    store.put_sweep(SweepRow("bare", 1, 0, Status.RUNNING, (), rounds, ""))
+    with store.kept_open():  # as in a sweep
+        for job in jobs[: rounds + 2]:
+            wall_s, cpu_s = _loop(composer.compose(plan.overrides(job)))
+            began = time.thread_time()
+            outcome = runner.run(job, StopSignals())
+            assert outcome is not None
+            assert not outcome.error, outcome.error
+            loops.append(wall_s)
+            loop_cpu_s.append(cpu_s)
+            besides.append(time.thread_time() - began - cpu_s)
     with ThreadPoolExecutor(CORES) as pool:
         compositions = [composer.compose(plan.overrides(job)) for job in jobs[: CORES * 4]]
         together = list(pool.map(_loop, compositions))

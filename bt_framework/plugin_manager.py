@@ -315,7 +315,8 @@ class _Manager(pluggy.PluginManager):
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         """Return how `plugin` marks its attribute `name`; None if it does not."""
-        marks = _marks(type(plugin))
+        cls: Any = type(plugin)
+        marks = _marks(cls)
         if name not in marks or name in getattr(plugin, "__dict__", ()):
             return super().parse_hookimpl_opts(plugin, name)
         mark = marks[name]

@@ -265,7 +265,7 @@ def _mapped(path: Path, sha256: str) -> np.ndarray:
     if _digest(*file) != sha256:
         raise ValueError(f"{path} is damaged")
     offset, shape = _layout(*file)
-    return np.memmap(path, np.float64, "c", offset, shape)
+    return np.memmap(str(path), np.float64, "c", offset, shape)
 
 
 @lru_cache(maxsize=1024)

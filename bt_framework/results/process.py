@@ -34,7 +34,13 @@ class ProcessIdentity:
 
 def this_process() -> ProcessIdentity:
     """Identity of the process that calls."""
-    return ProcessIdentity(platform.node(), os.getpid(), _started(os.getpid()))
+    return _identity(os.getpid())
+
+
+@lru_cache(maxsize=1)
+def _identity(pid: int) -> ProcessIdentity:
+    """That of a process that lives; a forked one has another id."""
+    return ProcessIdentity(platform.node(), pid, _started(pid))
 
 
 def _exists(pid: int) -> bool:

@@ -8,6 +8,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class RunRecord:
             rules=tuple(run.rules),
             data_grade=dict(run.data_grade),
             versions=dict(run.versions),
-            machine={"platform": platform.platform(), "cpu": platform.machine(), "cpus": os.cpu_count()},
+            machine=_machine(),
             process=this_process(),
             books=tuple(run.books),
             mode=run.mode,
@@ -231,3 +232,8 @@ class RunRecord:
             return cls(run_dir=run_dir, **values)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StorageError(f"{where} must be the record of a run, but is not: {error}.") from error
+
+
+@lru_cache(maxsize=1)
+def _machine() -> dict[str, Any]:
+    return {"platform": platform.platform(), "cpu": platform.machine(), "cpus": os.cpu_count()}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,6 +167,11 @@ class RunStore(RunReader):
         table : pyarrow.Table
             See `bt_framework.stores.sweeps.job_rows`.
         """
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep open, for a block in which many runs are made, what takes a while to open and to close: nothing."""
+        yield
 
     def identical(self, identity: Identity) -> RunRecord | None:
         """Return the newest completed run of an identity, or None."""

@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from bt_framework.config.compose import spoken
 from bt_framework.errors import BtError, StorageError
 from bt_framework.registry import Kind
 from bt_framework.results.run import Status
+from bt_framework.stores.base import RunStore
 from bt_framework.stores.sweeps import SweepKeeper, SweepRow
 from bt_framework.sweep.examples import example
 from bt_framework.sweep.folder import TABLE_FILE, SweepFolder
@@ -40,7 +41,11 @@ def recorded(folder: SweepFolder, composer: VariantComposer) -> Iterator[None]:
     """
     keepers, row = _told(folder, composer)
     try:
-        yield
+        with ExitStack() as stack:
+            for keeper in keepers:
+                if isinstance(keeper, RunStore):
+                    stack.enter_context(keeper.kept_open())
+            yield
     except BaseException:
         try:
             _finish(folder, keepers, row)

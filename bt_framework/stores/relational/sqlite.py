@@ -101,12 +101,17 @@ class SqliteStore(RelationalStore):
         run_id, run_dir, record = row
         return RunRecord.from_json(record, Path(run_dir), f"row {run_id} of {self.path}")
 
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Leave the write-ahead log: whoever is the last to close the file clears that away, and the next makes it."""
+        with self._opened(self._file.reading):
+            yield
+
     @hookimpl
     def before_run(self, run: RunContext) -> None:
         """Insert the run.
 
-        The file is open until the run has ended: opening it takes longer than what a run writes, and so does clearing
-        away its write-ahead log, which the last one to close it does, and those of a sweep do once.
+        The file is open until the run has ended: opening it takes longer than what a run writes.
         """
         self._staying = ExitStack()
         self._connection = self._staying.enter_context(self._opened(self._file.reading))
