@@ -209,9 +209,7 @@ class FeatureCache:
             known["inputs"] = {name: given.content_hash for name, given in inputs.items()}
             write_json(draft / _RECORD, known)
             held = _Held(draft)
-            made = Arrays(
-                key, _arrays(draft, held), held
-            )  # mapped here: once in its place, others may replace it
+            made = Arrays(key, _arrays(draft, held), held)  # before others see it, and may replace it
             self._place(draft)
         self.evict()
         return made
