@@ -16,8 +16,8 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from typing import NamedTuple
 
 BY_VERSION = frozenset(
     {"numba", "llvmlite", "numpy", "hftbacktest", "scipy", "pandas", "pyarrow", "statsmodels"}
@@ -61,8 +61,8 @@ def imports_changed_since_start(path: Path) -> bool:
 def source_hash(paths: list[Path]) -> str:
     """SHA-256 over the content of `paths` and of every local file that they import, directly or not."""
     digest = hashlib.sha256()
-    for path in source_files(paths):
-        digest.update(_read(str(path), *_stamp(path))[0])
+    for _, content_hash in sorted(_followed(paths).items()):
+        digest.update(content_hash)
     return digest.hexdigest()
 
 
@@ -75,18 +75,20 @@ def plain_key(paths: list[Path]) -> str:
     own = {_package_of(path.resolve()).partition(".")[0] or path.stem for path in paths}
     found: dict[Path, bytes] = {}
     libraries: set[str] = set()
-    todo = [path.resolve() for path in paths]
+    todo = [_source(path) for path in paths]
     while todo:
-        path = todo.pop()
+        path, package = todo.pop()
         if path in found:
             continue
-        found[path], modules = _read_anywhere(str(path), *_stamp(path))
+        found[path], modules = _read_anywhere(str(path), package, *_stamp(path))
         for module in modules:
             top = module.partition(".")[0]
             if top in sys.stdlib_module_names:
                 continue
             files = _module_files(module)
-            if top in own or (top not in BY_VERSION and not any("site-packages" in f.parts for f in files)):
+            if top in own or (
+                top not in BY_VERSION and not any("site-packages" in f.path.parts for f in files)
+            ):
                 todo.extend(files)
             else:
                 libraries.add(top)
@@ -100,10 +102,9 @@ def plain_key(paths: list[Path]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _read_anywhere(path: str, mtime_ns: int, size: int) -> tuple[bytes, frozenset[str]]:
+def _read_anywhere(path: str, package: str, mtime_ns: int, size: int) -> tuple[bytes, frozenset[str]]:
     """As `_read`, with the modules that it may import anywhere."""
     content = Path(path).read_bytes()
-    package = _package_of(Path(path))
     modules: set[str] = set()
     for node in ast.walk(ast.parse(content)):
         modules |= _imported(node, package)
@@ -123,16 +124,21 @@ def _version_of(names: Iterable[str]) -> str:
 
 def source_files(paths: list[Path]) -> list[Path]:
     """`paths` and the local source files that they import, directly or not, sorted by path."""
-    found: set[Path] = set()
-    todo = [path.resolve() for path in paths]
+    return sorted(_followed(paths))
+
+
+def _followed(paths: list[Path]) -> dict[Path, bytes]:
+    """The same files, and the hash of each."""
+    found: dict[Path, bytes] = {}
+    todo = [_source(path) for path in paths]
     while todo:
-        path = todo.pop()
+        path, package = todo.pop()
         if path in found:
             continue
-        found.add(path)
-        for module in _read(str(path), *_stamp(path))[1]:
+        found[path], modules = _read(str(path), package, *_stamp(path))
+        for module in modules:
             todo.extend(_module_files(module))
-    return sorted(found)
+    return found
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -141,10 +147,9 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=4096)
-def _read(path: str, mtime_ns: int, size: int) -> tuple[bytes, tuple[str, ...]]:
+def _read(path: str, package: str, mtime_ns: int, size: int) -> tuple[bytes, tuple[str, ...]]:
     """Hash of a source file's content, and the modules that it may import; memoised while the file is untouched."""
     content = Path(path).read_bytes()
-    package = _package_of(Path(path))
     modules: set[str] = set()
     for node in _executed_at_import(ast.parse(content).body):
         modules |= _imported(node, package)
@@ -182,6 +187,17 @@ def _is_foreign(module: str) -> bool:
     return top in sys.stdlib_module_names or top in BY_VERSION
 
 
+class _Source(NamedTuple):
+    """A source file, and the package that its relative imports begin in."""
+
+    path: Path
+    package: str
+
+
+def _source(path: Path) -> _Source:
+    return _Source(path.resolve(), _package_of(path.resolve()))
+
+
 def _package_of(path: Path) -> str:
     for name, module in list(sys.modules.items()):
         if getattr(module, "__file__", None) == str(path):
@@ -195,32 +211,22 @@ def _package_of(path: Path) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _module_files(module: str) -> tuple[Path, ...]:
+def _module_files(module: str) -> tuple[_Source, ...]:
     """Source files of `module` and of the packages above it; empty if it is no module or not Python source."""
     files = []
     parts = module.split(".")
     for depth in range(1, len(parts) + 1):
         name = ".".join(parts[:depth])
-        origin = getattr(sys.modules.get(name), "__file__", None)
+        loaded = sys.modules.get(name)
+        origin, is_package = getattr(loaded, "__file__", None), hasattr(loaded, "__path__")
         if origin is None:
-            spec = _spec(name)
+            try:
+                spec = importlib.util.find_spec(name)
+            except (ImportError, AttributeError, ValueError):
+                break
             if spec is None:
                 break
-            origin = spec.origin
+            origin, is_package = spec.origin, spec.submodule_search_locations is not None
         if origin and origin.endswith(".py"):
-            files.append(Path(origin).resolve())
+            files.append(_Source(Path(origin).resolve(), name if is_package else name.rpartition(".")[0]))
     return tuple(files)
-
-
-def _spec(module: str) -> ModuleSpec | None:
-    """Where a module would be imported from; nothing is imported to find out, however deep in packages it is."""
-    parent, _, _ = module.rpartition(".")
-    try:
-        if not parent:
-            return importlib.util.find_spec(module)
-        loaded = sys.modules.get(parent)
-        package = _spec(parent) if loaded is None else loaded.__spec__
-        folders = None if package is None else package.submodule_search_locations
-        return None if folders is None else PathFinder.find_spec(module, list(folders))
-    except (ImportError, AttributeError, ValueError):
-        return None

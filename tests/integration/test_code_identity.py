@@ -11,6 +11,7 @@ import pytest
 
 from bt_framework import assembly
 from bt_framework.config.compose import compose
+from bt_framework.jit import plain_key
 from bt_framework.registry import Kind
 
 FEES_MODULE = """
@@ -53,3 +54,50 @@ def test_the_identity_follows_every_component_but_the_data() -> None:
     assert len(decide) >= 10
     assert {c.component.config_class.__module__ for c in decide} <= set(modules)
     assert not any(module.startswith("bt_plugins.data") for module in modules)
+
+
+LAYOUTS = {
+    "a folder that is no package": {
+        "strategy.py": "def on_timer():\n    import {name}.folder.module\n",
+        "{name}/__init__.py": "",
+        "{name}/folder/module.py": "",
+    },
+    "an import from a folder that is no package": {
+        "strategy.py": "def on_timer():\n    from {name}.folder import module\n",
+        "{name}/__init__.py": "",
+        "{name}/folder/module.py": "",
+    },
+    "an import relative to a package": {
+        "strategy.py": "def on_timer():\n    import {name}.inner\n",
+        "{name}/__init__.py": "",
+        "{name}/inner/__init__.py": "from ._module import go\n",
+        "{name}/inner/_module.py": "",
+    },
+    "a package whose folder is called otherwise": {
+        "strategy.py": "def on_timer():\n    import {name}.inner\n",
+        "{name}/__init__.py": "__path__.append(__path__[0] + '/../elsewhere')\n",
+        "elsewhere/inner/__init__.py": "from .module import go\n",
+        "elsewhere/inner/module.py": "",
+    },
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_key_of_plain_code_follows_what_it_imports_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    name = f"layout_{list(LAYOUTS).index(layout)}"
+    files = {tmp_path / file.format(name=name): text for file, text in LAYOUTS[layout].items()}
+    for file, text in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text.format(name=name))
+    monkeypatch.syspath_prepend(tmp_path)
+    strategy, *_, imported = files
+    try:
+        first = plain_key([strategy])
+        assert plain_key([strategy]) == first
+        imported.write_text("def go(): ...\n")
+        assert plain_key([strategy]) != first
+    finally:
+        for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+            del sys.modules[module]

@@ -104,8 +104,12 @@ class SqliteStore(RelationalStore):
     @contextmanager
     def kept_open(self) -> Iterator[None]:
         """Leave the write-ahead log: whoever is the last to close the file clears that away, and the next makes it."""
-        with self._opened(self._file.reading):
+        stack = ExitStack()
+        stack.enter_context(self._opened(self._file.reading))
+        try:
             yield
+        finally:
+            stack.close()  # what the block raises does not concern the file
 
     @hookimpl
     def before_run(self, run: RunContext) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from bt_framework.config import variants
 from bt_framework.config.compose import Composition, compose
 from bt_framework.config.variants import VariantComposer
 from bt_framework.errors import BtError
 from bt_framework.plugin_manager import discover
+from bt_framework.registry import Kind
 
 HOST = discover()
 SHARED = VariantComposer(HOST)
@@ -156,3 +159,18 @@ def test_hydra_composes_once_for_each_choice_of_options(monkeypatch: pytest.Monk
             assert job.resolved["strategy"]["entry_z"] == entry_z
             assert job.resolved["store"]["path"] == "there/index.sqlite"
     assert len(loads) == 2
+
+
+def test_a_config_class_that_cannot_be_pickled_is_copied_all_the_same() -> None:
+    @dataclass
+    class Local:
+        size: int = 1
+
+    cfg = OmegaConf.create({"strategy": OmegaConf.structured(Local)})
+    composer = VariantComposer(HOST)
+    composer._base = lambda others: variants._Base(cfg, {Kind.STRATEGY: frozenset({"strategy"})})
+    copies = composer._copies((), Kind.STRATEGY)
+    one, other = copies(), copies()
+    one.strategy.size = 2
+    assert OmegaConf.get_type(other.strategy) is Local
+    assert (one.strategy.size, other.strategy.size, cfg.strategy.size) == (2, 1, 1)

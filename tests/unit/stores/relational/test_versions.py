@@ -13,12 +13,14 @@ import pytest
 from at_once import PROCESSES, at_once
 
 from bt_framework.errors import StorageError
+from bt_framework.results.run import Status
 from bt_framework.stores.relational import HEAD, REVISIONS
 from bt_framework.stores.relational.address import sqlite_url
 from bt_framework.stores.relational.database import Database
 from bt_framework.stores.relational.schema import status, upgrade
 from bt_framework.stores.relational.sqlite import SqliteStore
 from bt_framework.stores.research import ResearchStore
+from bt_framework.stores.sweeps import SweepRow
 from bt_framework.testing.store_contracts import sample_records
 
 HERE = Path(__file__).parent
@@ -302,3 +304,17 @@ def test_eight_processes_that_come_first_at_once_make_one_schema(url, begins):
     assert at_once(_first_use, url, is_old and not database.is_sqlite) == [0] * PROCESSES
     assert status(database).is_current
     assert len(ResearchStore(url).symbols("etf")) == PROCESSES + 2 * is_old
+
+
+def test_a_file_that_is_kept_open_keeps_its_log_and_leaves_the_errors_of_others_alone(tmp_path: Path) -> None:
+    store, log = SqliteStore(tmp_path / "index.sqlite"), tmp_path / "index.sqlite-wal"
+    sweep = SweepRow("s", 1, 0, Status.RUNNING, (), 1)
+    store.put_sweep(sweep)
+    assert not log.exists()
+    with store.kept_open():
+        store.put_sweep(sweep)
+        assert log.exists()
+    assert not log.exists()
+    with pytest.raises(BrokenPipeError), store.kept_open():
+        raise BrokenPipeError(32, "Broken pipe")
+    assert not log.exists()
