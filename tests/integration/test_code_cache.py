@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 from numba import float64
 
+from bt_framework import assembly
+from bt_framework.config.compose import compose
+
 PLUGIN = {
     "wheel_plugin.py": """
         from dataclasses import dataclass
@@ -188,7 +191,18 @@ def test_a_changed_value_of_a_parameter_hits_the_cache_and_is_seen(warm: Bench) 
     assert warm.run("strategy.factor=2") == ("hit", 114.0)
 
 
-def test_other_rules_or_another_order_of_them_are_other_loops(warm: Bench) -> None:
+def test_other_rules_or_another_order_of_them_are_other_loops() -> None:
+    def loop(*rules: str) -> Path:
+        parts = assembly.Parts.of(compose(["+strategy=market_maker", f"risk=[{','.join(rules)}]"]))
+        return assembly.build_program(parts).path
+
+    chosen = [(), ("max_position",), ("max_position", "daily_loss"), ("daily_loss", "max_position")]
+    assert len({loop(*rules) for rules in chosen}) == len(chosen)
+    assert loop(*chosen[-1]) == loop(*chosen[-1])
+
+
+@pytest.mark.long
+def test_loops_of_other_rules_or_another_order_of_them_are_compiled_and_kept(warm: Bench) -> None:
     loops = warm.cache / "jit/loops"
     before = len(list(loops.glob("*.py")))
     assert warm.run("risk=[gate,max_position]")[0] == "miss"
