@@ -214,13 +214,23 @@ def test_options_of_launchers_that_run_commands_are_refused(place: Place) -> Non
         assert key in err
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        ["hydra/launcher=processes"],
+        ["plain=false,true"],
+        pytest.param(["plain=true"], marks=_LONG),
+        pytest.param(
+            ["hydra/launcher=processes", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2"], marks=_LONG
+        ),
+    ],
+    ids=lambda where: where[-1],
+)
 def test_chdb_is_refused_before_the_first_job_where_processes_would_share_its_folder(
-    place: Place, tmp_path: Path
+    place: Place, tmp_path: Path, where: list[str]
 ) -> None:
     writer = ["writer=[parquet,clickhouse]", f"writer.clickhouse.url=chdb://{tmp_path}/chdb"]
-    learns = ["hydra/launcher=processes", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2"]
-    for where in (["hydra/launcher=processes"], learns, ["plain=true"], ["plain=false,true"]):
-        code, _, err = place.sweep(*writer, *where, "strategy.lots=1,2")
-        assert (code, place.folders) == (2, []), err
-        assert "writer must not be chDB in a sweep that runs in processes" in err
-        assert "hydra/launcher=threads" in err
+    code, _, err = place.sweep(*writer, *where, "strategy.lots=1,2")
+    assert (code, place.folders) == (2, []), err
+    assert "writer must not be chDB in a sweep that runs in processes" in err
+    assert "hydra/launcher=threads" in err

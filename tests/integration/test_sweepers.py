@@ -131,17 +131,20 @@ def test_a_sweep_that_learns_goes_on_to_more_jobs_as_if_they_had_been_asked_for_
     ).read_bytes()
 
 
-def test_jobs_behind_the_others_are_given_up_by_threads_and_processes_alike(
-    bt: Callable[..., tuple[int, str]], tmp_path: Path
+@pytest.mark.parametrize(
+    "launchers", [["threads"], pytest.param(["threads", "processes"], marks=pytest.mark.long)], ids=len
+)
+def test_jobs_behind_the_others_are_given_up_by_all_launchers_alike(
+    bt: Callable[..., tuple[int, str]], tmp_path: Path, launchers: list[str]
 ) -> None:
     pruning = ("pruner=median", "pruning_steps=4", "storage=sqlite:///study.db")
     settings = optuna("n_trials=8", "startup_trials=3", "seed=2", *pruning)
     tables = []
-    for launcher in ("threads", "processes"):
+    for launcher in launchers:
         code, err = bt("-m", *LONGER, *settings, SPREADS, "rerun=true", f"hydra/launcher={launcher}")
         assert code == 0, err
         tables.append((newest(tmp_path).path / "table.parquet").read_bytes())
-    assert tables[0] == tables[1]
+    assert len(set(tables)) == 1
     assert not (newest(tmp_path).path / "study.jsonl").exists()
     rows = table(newest(tmp_path))
     pruned = [row for row in rows if row["status"] == "pruned"]
