@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 Rows: TypeAlias = Any
-"""Structured array of shape (n_rows,). Type checkers know nothing of fields, and take long over guessing."""
+"""A structured array or a field of one. Type checkers know nothing of fields, and take long over guessing."""
 
 EVENT = np.dtype(
     [

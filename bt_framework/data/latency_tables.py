@@ -347,7 +347,7 @@ class _Accepted:
         self._refuse(through & (resp_ts < exch_ts), chunk, "resp_ts must not be before exch_ts")
         self._refuse(~through & (resp_ts < req_ts), chunk, "resp_ts must not be before req_ts")
 
-    def _refuse(self, bad: Rows, chunk: Rows, rule: str) -> None:
+    def _refuse(self, bad: np.ndarray, chunk: Rows, rule: str) -> None:
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
             row = [int(chunk[name][first]) for name in ("req_ts", "exch_ts", "resp_ts")]

@@ -14,7 +14,7 @@ import importlib.util
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -60,10 +60,7 @@ def imports_changed_since_start(path: Path) -> bool:
 
 def source_hash(paths: list[Path]) -> str:
     """SHA-256 over the content of `paths` and of every local file that they import, directly or not."""
-    digest = hashlib.sha256()
-    for _, content_hash in sorted(_followed(paths).items()):
-        digest.update(content_hash)
-    return digest.hexdigest()
+    return _hash_of(_followed(paths, _read, _module_files)).hexdigest()
 
 
 def plain_key(paths: list[Path]) -> str:
@@ -72,29 +69,20 @@ def plain_key(paths: list[Path]) -> str:
     Imports inside functions count here. A file counts as a library's if it is installed and belongs to none of the
     packages that `paths` belong to.
     """
-    own = {_package_of(path.resolve()).partition(".")[0] or path.stem for path in paths}
-    found: dict[Path, bytes] = {}
+    own = {package.partition(".")[0] or path.stem for path, package in map(_source, paths)}
     libraries: set[str] = set()
-    todo = [_source(path) for path in paths]
-    while todo:
-        path, package = todo.pop()
-        if path in found:
-            continue
-        found[path], modules = _read_anywhere(str(path), package, *_stamp(path))
-        for module in modules:
-            top = module.partition(".")[0]
-            if top in sys.stdlib_module_names:
-                continue
-            files = _module_files(module)
-            if top in own or (
-                top not in BY_VERSION and not any("site-packages" in f.path.parts for f in files)
-            ):
-                todo.extend(files)
-            else:
-                libraries.add(top)
-    digest = hashlib.sha256()
-    for path in sorted(found):
-        digest.update(found[path])
+
+    def own_files(module: str) -> Sequence[_Source]:
+        top = module.partition(".")[0]
+        if top in sys.stdlib_module_names:
+            return ()
+        files = _module_files(module)
+        if top in own or (top not in BY_VERSION and not any("site-packages" in f.path.parts for f in files)):
+            return files
+        libraries.add(top)
+        return ()
+
+    digest = _hash_of(_followed(paths, _read_anywhere, own_files))
     distributions = _distributions(tuple(sys.path)) if libraries else {}
     for top in sorted(libraries):
         digest.update(f"{top}=={_version_of(distributions.get(top, []))}\n".encode())
@@ -102,13 +90,13 @@ def plain_key(paths: list[Path]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _read_anywhere(path: str, package: str, mtime_ns: int, size: int) -> tuple[bytes, frozenset[str]]:
+def _read_anywhere(path: str, package: str, mtime_ns: int, size: int) -> tuple[bytes, tuple[str, ...]]:
     """As `_read`, with the modules that it may import anywhere."""
     content = Path(path).read_bytes()
     modules: set[str] = set()
     for node in ast.walk(ast.parse(content)):
         modules |= _imported(node, package)
-    return hashlib.sha256(content).digest(), frozenset(modules)
+    return hashlib.sha256(content).digest(), tuple(sorted(modules))
 
 
 @lru_cache(maxsize=4)
@@ -124,21 +112,29 @@ def _version_of(names: Iterable[str]) -> str:
 
 def source_files(paths: list[Path]) -> list[Path]:
     """`paths` and the local source files that they import, directly or not, sorted by path."""
-    return sorted(_followed(paths))
+    return sorted(_followed(paths, _read, _module_files))
 
 
-def _followed(paths: list[Path]) -> dict[Path, bytes]:
-    """The same files, and the hash of each."""
+def _followed(
+    paths: list[Path],
+    read: Callable[[str, str, int, int], tuple[bytes, tuple[str, ...]]],
+    files_of: Callable[[str], Sequence[_Source]],
+) -> dict[Path, bytes]:
+    """`paths` and the files of what they import, directly or not, with the hash of each; see `_read`."""
     found: dict[Path, bytes] = {}
     todo = [_source(path) for path in paths]
     while todo:
         path, package = todo.pop()
         if path in found:
             continue
-        found[path], modules = _read(str(path), package, *_stamp(path))
+        found[path], modules = read(str(path), package, *_stamp(path))
         for module in modules:
-            todo.extend(_module_files(module))
+            todo.extend(files_of(module))
     return found
+
+
+def _hash_of(found: Mapping[Path, bytes]) -> hashlib._Hash:
+    return hashlib.sha256(b"".join(found[path] for path in sorted(found)))
 
 
 def _stamp(path: Path) -> tuple[int, int]:
